@@ -1,0 +1,3073 @@
+"""Joip Share: share a slideshow by an unguessable link, and see what came of it.
+
+A *session* is a slideshow, a *login* is a browser's signed-in state, a *share code* is
+the UUID v4 in a link, a *referral code* says who handed the link out. Redis is the only
+store; `shared/contract.md` is what this module promises. Read it top to bottom:
+
+    Settings      the environment, parsed once
+    Keys          the shape of every Redis key
+    Records       what requests, rows and answers look like
+    Connections   how Redis is spoken to: one connection a thread, one circuit breaker
+    Scripts       the Lua that decides races, one script a slot
+    Store         what the service does: share, open, count, delete, credit
+    Visits        who is a person, a machine, the owner
+    Logins        Flask-Session, with its holes closed
+    Errors        one table, one shape
+    JSON API      /api
+    Pages         what browsers see
+    Operations    health, metrics, headers, logs, stopping
+    Commands      flask check, export, import, create-user
+    create_app, main
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import functools
+import hashlib
+import hmac
+import io
+import ipaddress
+import json
+import logging
+import os
+import re
+import secrets
+import signal
+import sys
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+import crawleruseragents
+import fakeredis
+import flask
+import msgspec
+import prometheus_client as prometheus
+import redis as redis_py
+import segno
+import waitress
+import yaml
+from flask import Blueprint, Flask, Response, current_app, request
+from flask_session.base import ServerSideSession, ServerSideSessionInterface
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.storage import RedisClusterStorage, RedisStorage
+from limits.strategies import FixedWindowRateLimiter
+from markupsafe import Markup
+from msgspec import UNSET, Meta, Struct, UnsetType
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, MultiSocketServer
+from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.security import check_password_hash, generate_password_hash
+
+HERE = Path(__file__).parent
+DAY = 86_400
+LOGIN_LIFETIME = timedelta(days=7)
+REFERRAL_LIFETIME = 30 * DAY
+DAILY_KEPT = 400  # days of daily counters
+MAX_BODY = 1 << 20  # bytes
+MAX_ID = 2**53 - 1  # the largest integer that JavaScript reads back exactly
+STORE_TIMEOUT = 1.0  # seconds; two in a row stay within the contract's two
+BREAKER_COOLDOWN = 0.5  # seconds
+
+
+# ------------------------------------------------------------------------- Settings
+
+
+class ConfigError(ValueError):
+    """A setting is missing or wrong; its text is the one line to show."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The service's configuration; `contract.md` explains each setting."""
+
+    redis_url: str = ""
+    public_url: str = "http://127.0.0.1:8000"
+    port: int = 8000
+    key_prefix: str = ""
+    ratelimit_enabled: bool = True
+    trusted_proxies: int = 0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check every setting. Raises ConfigError naming the wrong one."""
+        port = _env_int(environ, "PORT", 8000, 0, 65535)
+        public_url = environ.get("PUBLIC_URL") or f"http://127.0.0.1:{port}"
+        settings = cls(
+            redis_url=environ.get("REDIS_URL", ""),
+            public_url=_checked_public_url(public_url),
+            port=port,
+            key_prefix=environ.get("KEY_PREFIX", ""),
+            ratelimit_enabled=bool(_env_int(environ, "RATELIMIT_ENABLED", 1, 0, 1)),
+            trusted_proxies=_env_int(environ, "TRUSTED_PROXIES", 0, 0, 16),
+        )
+        if not re.fullmatch(r"[\w.:/-]{0,64}", settings.key_prefix, re.ASCII):
+            raise ConfigError("KEY_PREFIX may hold only letters, digits and _ . : / -")
+        if settings.redis_url:
+            RedisUrl.parse(settings.redis_url)
+        return settings
+
+    @property
+    def path(self) -> str:
+        """The path under which the whole service lives: "" or "/joip"."""
+        return urlsplit(self.public_url).path
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of PUBLIC_URL, as browsers send it in `Origin`."""
+        return self.public_url.removesuffix(self.path)
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies are sent over https only."""
+        return self.public_url.startswith("https:")
+
+
+def _env_int(
+    environ: Mapping[str, str], name: str, default: int, low: int, high: int
+) -> int:
+    text = environ.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise ConfigError(f"{name} must be a whole number from {low} to {high}")
+    return int(text)
+
+
+def _checked_public_url(text: str) -> str:
+    wrong = ConfigError("PUBLIC_URL must be like https://example.org or …/path")
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises ValueError when it is no port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong
+    if not re.fullmatch(r"(/[\w.~-]+)*/?", parts.path, re.ASCII):
+        raise wrong
+    if parts.query or parts.fragment or parts.username:
+        raise wrong
+    port = f":{parts.port}" if parts.port not in (None, _DEFAULT_PORT[parts.scheme]) else ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+_DEFAULT_PORT = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class RedisUrl:
+    """REDIS_URL, taken apart: its scheme, and hosts where it lists several."""
+
+    text: str
+    scheme: str
+    hosts: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> RedisUrl:
+        """Raises ConfigError when the scheme is unknown or the URL malformed."""
+        scheme, _, rest = text.partition("://")
+        if scheme in ("redis", "rediss", "unix"):
+            try:
+                redis_py.ConnectionPool.from_url(text)
+                if scheme != "unix" and not urlsplit(text).hostname:
+                    raise ValueError
+            except (ValueError, TypeError):
+                raise ConfigError("REDIS_URL is malformed") from None
+            return cls(text, scheme)
+        if scheme not in ("redis+sentinel", "redis+cluster"):
+            raise ConfigError(
+                "REDIS_URL must begin with redis://, rediss://, unix://, "
+                "redis+sentinel:// or redis+cluster://"
+            )
+        match = re.fullmatch(
+            r"(?:(?P<user>[^:@/]*):(?P<password>[^@/]*)@)?(?P<hosts>[^/@]+)"
+            r"(?:/(?P<service>[\w.-]+)?(?:/(?P<db>[0-9]{1,4}))?)?",
+            rest,
+        )
+        hosts = [re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", h)
+                 for h in (match["hosts"].split(",") if match else [""])]
+        if not match or not all(h and int(h[2]) < 65536 for h in hosts):
+            raise ConfigError("REDIS_URL is malformed: expected host:port,host:port")
+        if (scheme == "redis+sentinel") != bool(match["service"]):
+            raise ConfigError("REDIS_URL: redis+sentinel://… ends in /NAME, and only it")
+        return cls(
+            text, scheme, tuple((h[1].strip("[]"), int(h[2])) for h in hosts if h),
+            match["service"] or "", int(match["db"] or 0),
+            match["user"] or None, match["password"] or None,
+        )
+
+
+# ----------------------------------------------------------------------------- Keys
+
+
+class Keys:
+    """Every Redis key of the service, made in one place; `{…}` is a Cluster hash tag."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.login = f"{prefix}login:"
+        self.limits = f"{prefix}limits"
+        self.last_session_id = f"{prefix}session:last-id"
+        self.journal = f"{prefix}journal"
+        self.importing = f"{prefix}importing"
+        self.probe = f"{prefix}probe"
+
+    def share(self, code: str) -> str:
+        return f"{self.prefix}share:{code}"
+
+    def session(self, session_id: int | str, part: str = "") -> str:
+        return f"{self.prefix}session:{{{session_id}}}{part and ':' + part}"
+
+    def slot(self, session_id: int) -> tuple[str, ...]:
+        """All of a session's keys but its visitors', in the order scripts take them."""
+        return tuple(self.session(session_id, part) for part in SLOT)
+
+    def visitors(self, session_id: int, day: str) -> str:
+        return self.session(session_id, f"visitors:{day}")
+
+    def visitors_key(self, day: str) -> str:
+        return f"{self.prefix}visitors:key:{day}"
+
+    def user(self, user_id: str, part: str = "") -> str:
+        return f"{self.prefix}user:{{{user_id}}}{part and ':' + part}"
+
+    def referral(self, code: str) -> str:
+        return f"{self.prefix}referral:{code}"
+
+    def email(self, digest: str) -> str:
+        return f"{self.prefix}email:{digest}"
+
+
+SLOT = ("", "media", "shares", "codes", "stats", "daily", "referrers")
+
+
+# -------------------------------------------------------------------------- Records
+
+Email = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        # https://html.spec.whatwg.org/#valid-e-mail-address
+        pattern=r"^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9]"
+        r"(?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+        r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\Z",
+    ),
+]
+Password = Annotated[str, Meta(min_length=8, max_length=200)]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
+Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
+Description = Annotated[str, Meta(max_length=2000)]
+Seconds = Annotated[int, Meta(ge=1, le=60)]
+Url = Annotated[
+    str,
+    Meta(max_length=2048, pattern=r"^[hH][tT][tT][pP][sS]?://[^\s/?#\\\x00-\x20]"
+                                  r"[^\s\\\x00-\x20\x7f]*\Z"),
+]
+Caption = Annotated[str, Meta(max_length=500)]
+Transition = Literal["fade", "slide", "zoom", "flip", "none"]
+MediaType = Literal["image", "video"]
+
+
+class Input(Struct, rename="camel", forbid_unknown_fields=True):
+    """A request's body: unknown members are refused, so that typos surface."""
+
+
+class Registration(Input):
+    """POST /api/register"""
+
+    email: Email
+    password: Password
+    name: Name | UnsetType = UNSET
+
+
+class Credentials(Input):
+    """POST /api/login; lengths are not checked, a wrong password is just wrong."""
+
+    email: Annotated[str, Meta(max_length=1000)]
+    password: Annotated[str, Meta(max_length=1000)]
+
+
+class MediaInput(Input):
+    """One item of a session's `media`."""
+
+    media_url: Url
+    type: MediaType = "image"
+    caption: Caption | None = None
+    thumbnail: Url | None = None
+
+
+Media = Annotated[list[MediaInput], Meta(max_length=500)]
+
+
+class SessionPatch(Input):
+    """PATCH /api/sessions/:id: only what is given changes."""
+
+    title: Title | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    interval_min: Seconds | UnsetType = UNSET
+    interval_max: Seconds | UnsetType = UNSET
+    transition: Transition | UnsetType = UNSET
+    thumbnail: Url | UnsetType | None = UNSET
+    is_public: bool | UnsetType = UNSET
+    media: Media | UnsetType = UNSET
+
+
+class NewSession(Input):
+    """POST /api/sessions"""
+
+    title: Title
+    description: Description = ""
+    interval_min: Seconds = 3
+    interval_max: Seconds = 10
+    transition: Transition = "fade"
+    thumbnail: Url | None = None
+    is_public: bool = False
+    media: Media = []
+
+    def __post_init__(self) -> None:
+        if self.interval_min > self.interval_max:
+            raise ValueError("intervalMin must not be above intervalMax")
+
+
+class ShareRequest(Input):
+    """POST /api/sessions/:id/share"""
+
+    user_id: str | UnsetType = UNSET
+
+
+class Row(Struct, rename="camel"):
+    """What is stored or answered."""
+
+
+class User(Row):
+    """An account as its owner sees it."""
+
+    id: str
+    email: str
+    name: str
+    referral_code: str
+    created_at: str
+
+
+class Account(User):
+    """An account as it is stored."""
+
+    password: str
+
+
+class Session(Row):
+    """A slideshow without its media, as its owner sees it."""
+
+    id: int
+    title: str
+    description: str
+    user_id: str
+    interval_min: int
+    interval_max: int
+    transition: str
+    thumbnail: str | None
+    media_count: int
+    is_public: bool
+    created_at: str
+    updated_at: str
+
+
+class MediaItem(Row):
+    """One item of a session; `id` and `order` are its position, from 1 and from 0."""
+
+    id: int
+    media_url: str
+    type: MediaType
+    caption: str | None
+    thumbnail: str | None
+    order: int
+
+
+class StoredMedia(Struct, array_like=True):
+    """A media item as it is stored: no member names, no position."""
+
+    media_url: str
+    caption: str | None = None
+    thumbnail: str | None = None
+    type: MediaType = "image"
+
+
+class Share(Row):
+    """A link of a session; `user_id` is None for the general one."""
+
+    share_code: str
+    share_url: str
+    user_id: str | None
+
+
+class Preview(Row):
+    """What anyone with the link may know: no media URL, no id, no email."""
+
+    share_code: str
+    title: str
+    description: str
+    thumbnail: str | None
+    media_count: int
+    interval_min: int
+    interval_max: int
+    transition: str
+    owner_name: str
+    created_at: str
+
+
+class SharedSession(Row):
+    """A session as a recipient plays it: as its owner's, without the owner's id."""
+
+    id: int
+    title: str
+    description: str
+    owner_name: str
+    interval_min: int
+    interval_max: int
+    transition: str
+    thumbnail: str | None
+    media_count: int
+    is_public: bool
+    created_at: str
+    updated_at: str
+
+
+EVENTS = ("opens", "views", "visitors", "plays", "signups")
+EXCLUSIONS = ("head", "bot", "prefetch", "owner")
+SOURCES = ("session_share", "direct")
+DEFAULTS = {"description": "", "thumbnail": None, "isPublic": False}
+
+to_json = msgspec.json.encode
+_media_decoder = msgspec.json.Decoder(list[StoredMedia])
+
+
+def pack_media(media: Iterable[MediaInput]) -> bytes:
+    """Media as stored: compact JSON arrays, deflated (URLs halve; it costs 20 µs)."""
+    rows = [StoredMedia(m.media_url, m.caption, m.thumbnail, m.type) for m in media]
+    return zlib.compress(to_json(rows), 9)
+
+
+def unpack_media(blob: bytes) -> list[MediaItem]:
+    """The stored media, each with its position."""
+    return [
+        MediaItem(order + 1, m.media_url, m.type, m.caption, m.thumbnail, order)
+        for order, m in enumerate(_media_decoder.decode(zlib.decompress(blob)))
+    ]
+
+
+def to_fields(given: Struct, **more: Any) -> list[str | int]:
+    """A record's given members as a Redis hash's field, value, field, value…"""
+    members = msgspec.to_builtins(given) | more
+    members.pop("media", None)
+    pairs = ((k, "" if v is None else int(v) if isinstance(v, bool) else v)
+             for k, v in members.items())
+    return [x for pair in pairs for x in pair]
+
+
+# ---------------------------------------------------------------------- Connections
+
+
+class StoreUnavailable(Exception):
+    """Redis is away, hung, loading, read-only or full; its text names the kind."""
+
+
+Command = Sequence[Any]
+AWAY = (redis_py.ConnectionError, redis_py.TimeoutError)
+
+
+def connect(url: RedisUrl) -> redis_py.Redis | redis_py.RedisCluster:
+    """A client for any of Redis's engines. Nothing is retried behind our back:
+    redis-py's ten retries with backoff would hold a thread for seconds."""
+    options: dict[str, Any] = {
+        "protocol": 2,  # one reply shape for every engine
+        "socket_timeout": STORE_TIMEOUT,
+        "socket_connect_timeout": STORE_TIMEOUT / 2,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if url.scheme == "redis+cluster":
+        nodes = [redis_py.cluster.ClusterNode(*host) for host in url.hosts]
+        return redis_py.RedisCluster(
+            startup_nodes=nodes, username=url.username, password=url.password, **options
+        )
+    if url.scheme == "redis+sentinel":
+        quick = options | {"socket_timeout": 0.3, "socket_connect_timeout": 0.3}
+        options |= {"username": url.username, "password": url.password, "db": url.db}
+        sentinel = redis_py.Sentinel(url.hosts, sentinel_kwargs=quick, **options)
+        return sentinel.master_for(url.service)
+    return redis_py.Redis.from_url(url.text, **options)
+
+
+class Breaker:
+    """Fails fast while Redis is away, and lets one request at a time find it back.
+
+    Without it every thread waits out its timeout, and 80 requests take 80 timeouts.
+    """
+
+    def __init__(self) -> None:
+        self._open_until = 0.0
+        self._probing = threading.Lock()
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Around one exchange with Redis. Raises StoreUnavailable for every failure."""
+        probing = self._open_until and self._admit_probe()
+        try:
+            yield
+        except AWAY as error:
+            self._open_until = time.monotonic() + BREAKER_COOLDOWN
+            raise StoreUnavailable(type(error).__name__) from error
+        except redis_py.RedisError as error:
+            raise StoreUnavailable(type(error).__name__) from error
+        else:
+            self._open_until = 0.0
+        finally:
+            if probing:
+                self._probing.release()
+
+    def _admit_probe(self) -> bool:
+        if time.monotonic() < self._open_until or not self._probing.acquire(False):
+            raise StoreUnavailable("CircuitOpen")
+        return True
+
+
+class Connections:
+    """One connection a thread: half the cost of borrowing one for every command.
+
+    A connection is tested for a closed peer before each use, which makes a restarted
+    Redis invisible; what fails after it was sent is never sent again, so nothing is
+    counted twice.
+    """
+
+    def __init__(self, client: redis_py.Redis) -> None:
+        self.client = client
+        self.breaker = Breaker()
+        self._local = threading.local()
+
+    def execute(self, *command: Any) -> Any:
+        """One command, one round trip, Redis's plain reply."""
+        with self.breaker.guard():
+            connection = self._connection()
+            connection.send_command(*command)
+            return self._reply(connection)
+
+    def execute_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one round trip; an error is returned in its place."""
+        with self.breaker.guard():
+            connection = self._connection()
+            connection.send_packed_command(connection.pack_commands(commands))
+            return [self._reply_or_error(connection) for _ in commands]
+
+    def _connection(self) -> Any:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self.client.connection_pool.get_connection()
+            return connection
+        try:
+            stale = connection.can_read(0)
+        except (redis_py.ConnectionError, OSError):
+            stale = True
+        if stale:
+            connection.disconnect()
+            connection.connect()
+        return connection
+
+    def _reply(self, connection: Any) -> Any:
+        try:
+            return connection.read_response()
+        except redis_py.ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()  # a late reply must not answer the next command
+            raise
+
+    def _reply_or_error(self, connection: Any) -> Any:
+        try:
+            return self._reply(connection)
+        except redis_py.ResponseError as error:
+            return error
+
+
+class ClusterConnections:
+    """The same two calls on Redis Cluster, where each command finds its own node."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self.breaker = Breaker()
+
+    @functools.cached_property
+    def client(self) -> redis_py.RedisCluster:
+        """Made on first use: RedisCluster connects when it is constructed."""
+        return connect(self._url)
+
+    def execute(self, *command: Any) -> Any:
+        """One command, one round trip."""
+        with self.breaker.guard():
+            return self.client.execute_command(*command)
+
+    def execute_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands, one after another; an error is returned in its place."""
+        replies: list[Any] = []
+        for command in commands:
+            try:
+                with self.breaker.guard():
+                    replies.append(self.client.execute_command(*command))
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, redis_py.ResponseError):
+                    raise
+                replies.append(error.__cause__)
+        return replies
+
+
+# -------------------------------------------------------------------------- Scripts
+
+
+class Script:
+    """Lua that Redis runs as one step. Each touches one slot only (invariant 5)."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, keys: Sequence[str], *args: Any) -> Command:
+        """The command that runs it, if Redis remembers it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def call_anew(self, keys: Sequence[str], *args: Any) -> Command:
+        """The command that runs it after NOSCRIPT, and makes Redis remember it."""
+        return ("EVAL", self.text, len(keys), *keys, *args)
+
+
+ROW_FIELDS = (
+    "title", "description", "userId", "ownerName", "intervalMin", "intervalMax",
+    "transition", "thumbnail", "mediaCount", "isPublic", "createdAt", "updatedAt",
+)
+
+SESSION_KEYS = (
+    "local session, media, shares, codes, stats, daily, referrers, visitors"
+    " = unpack(KEYS)\n"
+)
+
+# Only where the session still stands: HINCRBY on a deleted key would make it anew.
+COUNT = """
+local function count(counter, by, day, oldest)
+  redis.call('HINCRBY', stats, counter, by)
+  if redis.call('HINCRBY', daily, day .. ':' .. counter, by) == by then
+    for _, field in ipairs(redis.call('HKEYS', daily)) do
+      if field < oldest then redis.call('HDEL', daily, field) end
+    end
+  end
+end
+"""
+
+# A code is valid while its session stands, is public and holds it (invariant 1).
+SHARED = f"""
+local function shared(code)
+  local audience = redis.call('HGET', codes, code)
+  local row = redis.call('HMGET', session, {', '.join(f"'{f}'" for f in ROW_FIELDS)})
+  if audience and row[{ROW_FIELDS.index('isPublic') + 1}] == '1' then
+    return audience, row
+  end
+end
+"""
+OWNER = f"row[{ROW_FIELDS.index('userId') + 1}]"
+
+# Closes: an open counted for a session deleted between look-up and count.
+OPEN = Script(SESSION_KEYS + COUNT + SHARED + f"""
+local code, viewer, reason, day, oldest, visitor, host = unpack(ARGV)
+local audience, row = shared(code)
+if not audience then return false end
+if reason == '' and viewer == {OWNER} then reason = 'owner' end
+if reason == '' then
+  count('opens', 1, day, oldest)
+  if redis.call('PFADD', visitors, visitor) == 1 then
+    local known = tonumber(redis.call('HGET', daily, day .. ':visitors') or 0)
+    local grown = redis.call('PFCOUNT', visitors) - known
+    if grown > 0 then count('visitors', grown, day, oldest) end
+    if redis.call('TTL', visitors) < 0 then redis.call('EXPIRE', visitors, {2 * DAY}) end
+  end
+  if host ~= '' then
+    if redis.call('HLEN', referrers) >= 100
+      and redis.call('HEXISTS', referrers, host) == 0 then host = 'other' end
+    redis.call('HINCRBY', referrers, host, 1)
+  end
+elseif reason ~= 'uncounted' then
+  redis.call('HINCRBY', stats, 'excluded:' .. reason, 1)
+end
+return {{reason, row}}
+""")
+
+# Closes: a play by someone whom the link was not meant for.
+PLAY = Script(SESSION_KEYS + COUNT + SHARED + f"""
+local code, viewer, counted, day, oldest = unpack(ARGV)
+local audience, row = shared(code)
+if not audience then return false end
+if audience ~= '*' and viewer ~= audience and viewer ~= {OWNER} then return 'forbidden' end
+if counted == '1' and viewer ~= {OWNER} then count('plays', 1, day, oldest) end
+return {{row, redis.call('GET', media)}}
+""")
+
+# Closes: a beacon or a sign-up that brings a deleted session's counters back.
+SEEN = Script(SESSION_KEYS + COUNT + SHARED + """
+local code, counter, day, oldest = unpack(ARGV)
+if not shared(code) then return 0 end
+count(counter, 1, day, oldest)
+return 1
+""")
+
+CREATE = Script(SESSION_KEYS + """
+redis.call('HSET', session, unpack(ARGV, 2))
+redis.call('SET', media, ARGV[1])
+""")
+
+READ = Script(SESSION_KEYS + """
+return {redis.call('HGETALL', session), redis.call('GET', media),
+        redis.call('HGETALL', codes)}
+""")
+
+SUMMARY = Script(SESSION_KEYS + """
+return {redis.call('HGETALL', session), redis.call('HLEN', codes),
+        redis.call('HMGET', stats, 'opens', 'signups')}
+""")
+
+STATS = Script(SESSION_KEYS + """
+return {redis.call('HGET', session, 'userId'), redis.call('HGETALL', stats),
+        redis.call('HGETALL', daily), redis.call('HGETALL', referrers)}
+""")
+
+# What every owner's script answers first: is it there, and is it yours?
+OWNED = """
+local owner = redis.call('HGET', session, 'userId')
+if not owner then return 'missing' end
+if owner ~= ARGV[1] then return 'forbidden' end
+"""
+
+# Closes: two edits whose intervals are right apart and wrong together.
+UPDATE = Script(SESSION_KEYS + OWNED + """
+local given = {}
+for i = 3, #ARGV, 2 do given[ARGV[i]] = ARGV[i + 1] end
+local low = given.intervalMin or redis.call('HGET', session, 'intervalMin')
+local high = given.intervalMax or redis.call('HGET', session, 'intervalMax')
+if tonumber(low) > tonumber(high) then return 'intervals' end
+redis.call('HSET', session, unpack(ARGV, 3))
+if ARGV[2] ~= '' then redis.call('SET', media, ARGV[2]) end
+return redis.call('HGETALL', session)
+""")
+
+# Closes: two sharers at once; HSETNX lets the first code win (invariant 4).
+SHARE = Script(SESSION_KEYS + OWNED + """
+local audience, new_code = ARGV[2], ARGV[3]
+redis.call('HSETNX', shares, audience, new_code)
+redis.call('HSET', session, 'isPublic', 1)
+local code = redis.call('HGET', shares, audience)
+return {code, redis.call('HEXISTS', codes, code)}
+""")
+
+# Closes: a share that is published while its session is being deleted.
+SEAL = Script(SESSION_KEYS + """
+if redis.call('HGET', shares, ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', codes, ARGV[2], ARGV[1])
+return 1
+""")
+
+# Closes: a session half deleted. Its codes stay listed until they are purged.
+REMOVE = Script(SESSION_KEYS + OWNED + """
+for _, code in ipairs(redis.call('HVALS', shares)) do
+  redis.call('HSETNX', codes, code, '')
+end
+redis.call('DEL', session, media, shares, stats, daily, referrers, unpack(KEYS, 8))
+return redis.call('HKEYS', codes)
+""")
+
+# Closes: a pointer taken away after somebody else made it anew.
+FORGET = Script("""
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+""")
+
+CLICK = Script("""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return redis.call('HINCRBY', KEYS[2], 'clicks:' .. ARGV[1], ARGV[2])
+""")
+
+# Closes: a sign-up in the totals that the history does not know, or the reverse.
+CREDIT = Script("""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HINCRBY', KEYS[2], 'signups:' .. ARGV[1], 1)
+return redis.call('RPUSH', KEYS[3], ARGV[2])
+""")
+
+REPORT = Script("""
+local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
+local length = redis.call('LLEN', KEYS[2])
+if last < 0 or last >= length then last = length - 1 end
+first = last - first
+local rows = {}
+if last >= 0 then rows = redis.call('LRANGE', KEYS[2], math.max(first, 0), last) end
+return {redis.call('HGETALL', KEYS[1]), rows, first}
+""")
+
+
+# ---------------------------------------------------------------------------- Store
+
+
+class SessionNotFound(Exception):
+    """There is no such session."""
+
+
+class UserNotFound(Exception):
+    """There is no such account."""
+
+
+class NotOwner(Exception):
+    """The session belongs to someone else."""
+
+
+class NotShared(Exception):
+    """The code is unknown, paused or deleted; which of them is nobody's business."""
+
+
+class NotForYou(Exception):
+    """The link is bound to another account."""
+
+
+class EmailTaken(Exception):
+    """There is an account with this email."""
+
+
+class BadIntervals(Exception):
+    """intervalMin would come to lie above intervalMax."""
+
+
+REFUSALS = {
+    b"missing": SessionNotFound,
+    b"forbidden": NotOwner,
+    b"intervals": BadIntervals,
+}
+GENERAL = "*"  # the audience of a link that is for everyone
+JOURNAL_PATIENCE = 10  # seconds after which a journaled step counts as crashed
+KNOWN_LIMIT = 100_000  # codes remembered in the process: some 30 MB
+
+
+class Known(dict[str, Any]):
+    """A bounded memory of what never changes while it lives: code → place.
+
+    It saves a look-up and decides nothing: the session's slot does (invariant 1).
+    """
+
+    def remember(self, code: str, place: Any) -> None:
+        """Keep it; the oldest goes when there are too many."""
+        if len(self) >= KNOWN_LIMIT:
+            self.pop(next(iter(self)), None)
+        self[code] = place
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def timestamp() -> str:
+    """The time as every answer writes it: 2026-11-23T15:04:05Z."""
+    return now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@functools.lru_cache(maxsize=4)
+def _date(days: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(days * DAY))
+
+
+def today(ago: int = 0) -> str:
+    """The UTC day, some days ago, as 2026-11-23."""
+    return _date(int(time.time() // DAY) - ago)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One look at a shared session: by whom, and whether it is to be counted."""
+
+    viewer: str = ""  # the signed-in user's id
+    reason: str = "uncounted"  # "" to count it, else why it is left out
+    visitor: bytes = b""  # what HyperLogLog gets to see of the person
+    host: str = ""  # the referring host
+
+
+def email_digest(email: str) -> str:
+    """The part of an email's key; emails are compared without case."""
+    return hashlib.sha256(email.lower().encode()).hexdigest()
+
+
+def _pairs(reply: Any) -> dict[str, str]:
+    """HGETALL's reply, a flat list from scripts and a dict from RedisCluster."""
+    items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2])
+    return {k.decode(): v.decode() for k, v in items}
+
+
+def _session(session_id: int, fields: dict[str, str]) -> Session:
+    row = {**DEFAULTS, **fields, "id": session_id}
+    row["thumbnail"] = row["thumbnail"] or None
+    return msgspec.convert(row, Session, strict=False)
+
+
+class Store:
+    """Accounts, sessions, links and counters in Redis; right after any race or crash.
+
+    1. *The slot is the truth.* `share:<code>` and the in-process map only say where to
+       look; OPEN, PLAY and SEEN answer from the session's slot, in the step that counts.
+    2. *A code handed out resolves.* `share` returns a code only when `share:<code>` is
+       written and SEAL then found the session standing and listed the code; `codes`,
+       not `shares`, is what owners are shown. Sharing again repairs a lost pointer.
+    3. *A deletion leaves nothing.* REMOVE takes the session in one step and leaves its
+       code list; one pipeline purges the pointers, then the list goes. A share that
+       was under way finds no session to seal and takes its own pointer back.
+    4. *One code an audience.* SHARE chooses by HSETNX, whoever calls at once.
+    5. *One slot a script.* All keys of a script carry the same `{id}`.
+
+    Work that spans slots is journaled first and settled by whoever comes next when a
+    crash cut it short; every step of it may be repeated.
+
+    A counted day of a session takes at most five fields of `:daily`, some 75 bytes
+    each, 400 days of them, and for two days a HyperLogLog of up to 12 kB.
+    """
+
+    def __init__(
+        self, connections: Connections | ClusterConnections, keys: Keys | None = None
+    ) -> None:
+        self.connections = connections
+        self.keys = keys or Keys()
+        self._places = Known()
+        self._referrers = Known()
+        self._referral_codes = Known()
+        self._visitor_keys: dict[str, bytes] = {}
+
+    def execute(self, *command: Any) -> Any:
+        """One plain command. Raises StoreUnavailable."""
+        return self.connections.execute(*command)
+
+    def run(self, script: Script, keys: Sequence[str], *args: Any) -> Any:
+        """A script's reply, in one round trip (two when Redis has forgotten it)."""
+        try:
+            return self.connections.execute(*script.call(keys, *args))
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, redis_py.exceptions.NoScriptError):
+                raise
+        return self.connections.execute(*script.call_anew(keys, *args))
+
+    def run_many(self, calls: Sequence[tuple[Script, Sequence[str], tuple[Any, ...]]]
+                 ) -> list[Any]:
+        """Several scripts' replies in one round trip. What answered NOSCRIPT did not
+        run, so running it again counts nothing twice."""
+        replies = self.connections.execute_many(
+            [script.call(keys, *args) for script, keys, args in calls]
+        )
+        for i, (script, keys, args) in enumerate(calls):
+            if isinstance(replies[i], redis_py.exceptions.NoScriptError):
+                replies[i] = self.connections.execute(*script.call_anew(keys, *args))
+            elif isinstance(replies[i], redis_py.RedisError):
+                raise StoreUnavailable(type(replies[i]).__name__) from replies[i]
+        return replies
+
+    def _owned(self, script: Script, session_id: int, user_id: str, *args: Any) -> Any:
+        reply = self.run(script, self._slot(session_id), user_id, *args)
+        if isinstance(reply, bytes):
+            raise REFUSALS[reply]
+        return reply
+
+    def _slot(self, session_id: int) -> tuple[str, ...]:
+        return (*self.keys.slot(session_id), self.keys.visitors(session_id, today()))
+
+    # The journal: what spans slots, until it is done.
+
+    @contextlib.contextmanager
+    def _journaled(self, *entry: Any) -> Iterator[None]:
+        """Around steps that span slots. A refusal leaves nothing to settle; a lost
+        connection may, so then the entry stays."""
+        member = to_json(entry)
+        self.execute("ZADD", self.keys.journal, time.time(), member)
+        try:
+            yield
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self._done(member)
+            raise
+        self._done(member)
+
+    def _done(self, member: bytes) -> None:
+        self.execute("ZREM", self.keys.journal, member)
+        self.settle()
+
+    def unsettled(self, older_than: float = 0) -> list[list[Any]]:
+        """Journal entries of at least that age in seconds, oldest first."""
+        oldest = time.time() - older_than
+        members = self.execute(
+            "ZRANGEBYSCORE", self.keys.journal, "-inf", oldest, "LIMIT", 0, 100
+        )
+        return [msgspec.json.decode(member) for member in members]
+
+    def settle(self) -> int:
+        """Finish what a crash cut short; returns how many things that was."""
+        entries = self.unsettled(JOURNAL_PATIENCE)
+        for kind, *entry in entries:
+            {"session": self._settle_session, "user": self._settle_user}[kind](*entry)
+            self.execute("ZREM", self.keys.journal, to_json([kind, *entry]))
+        return len(entries)
+
+    def _settle_session(self, session_id: int, owner: str, code: str) -> None:
+        if self._stands(session_id):
+            self._index(session_id, owner)
+        else:
+            self._purge(session_id, owner, code)
+
+    def _settle_user(self, user_id: str, digest: str, referral_code: str) -> None:
+        if not self.execute("EXISTS", self.keys.user(user_id)):
+            self.run(FORGET, [self.keys.email(digest)], user_id)
+            self.run(FORGET, [self.keys.referral(referral_code)], user_id)
+
+    # Accounts
+
+    def register(self, email: str, name: str, password: str) -> Account:
+        """Make an account; `password` is its hash. Raises EmailTaken.
+
+        The account itself is written last: until it stands, its email and referral
+        code point at nobody, and settling frees them.
+        """
+        account = Account(
+            id=uuid.uuid4().hex, email=email, name=name, password=password,
+            referral_code=new_referral_code(), created_at=timestamp(),
+        )
+        digest = email_digest(email)
+        with self._journaled("user", account.id, digest, account.referral_code):
+            if not self._claim(self.keys.email(digest), account.id):
+                raise EmailTaken
+            if not self._claim(self.keys.referral(account.referral_code), account.id):
+                self.run(FORGET, [self.keys.email(digest)], account.id)
+                return self.register(email, name, password)
+            fields = to_fields(account)
+            self.execute("HSET", self.keys.user(account.id), *fields)
+        return account
+
+    def _claim(self, key: str, user_id: str) -> bool:
+        return bool(self.execute("SET", key, user_id, "NX"))
+
+    def account(self, user_id: str) -> Account:
+        """The account with this id. Raises UserNotFound."""
+        fields = _pairs(self.execute("HGETALL", self.keys.user(user_id)))
+        if not fields:
+            raise UserNotFound
+        return msgspec.convert(fields, Account)
+
+    def referral_code(self, user_id: str) -> str:
+        """The user's referral code, which never changes. Raises UserNotFound."""
+        code: str | None = self._referral_codes.get(user_id)
+        if code is None:
+            code = self.account(user_id).referral_code
+            self._referral_codes.remember(user_id, code)
+        return code
+
+    def account_by_email(self, email: str) -> Account:
+        """The account with this email, in any case. Raises UserNotFound."""
+        user_id = self.execute("GET", self.keys.email(email_digest(email)))
+        return self.account(user_id.decode() if user_id else "")
+
+    # Sessions
+
+    def create_session(self, owner: Account, new: NewSession) -> Session:
+        """Make a session from a checked request."""
+        session_id = int(self.execute("INCR", self.keys.last_session_id))
+        made = timestamp()
+        fields = to_fields(
+            new, userId=owner.id, ownerName=owner.name, mediaCount=len(new.media),
+            createdAt=made, updatedAt=made,
+        )
+        stored = {k: v for k, v in zip(fields[::2], fields[1::2])
+                  if v != "" or k not in DEFAULTS}
+        with self._journaled("session", session_id, owner.id, ""):
+            args = [x for pair in stored.items() for x in pair]
+            self.run(CREATE, self._slot(session_id), pack_media(new.media), *args)
+            self._index(session_id, owner.id)
+        return _session(session_id, {k: str(v) for k, v in stored.items()})
+
+    def read_session(
+        self, session_id: int, user_id: str
+    ) -> tuple[Session, list[MediaItem], dict[str, str]]:
+        """The owner's session, its media, and its links as code → audience.
+        Raises SessionNotFound, NotOwner."""
+        fields, media, codes = self.run(READ, self._slot(session_id))
+        if not fields:
+            raise SessionNotFound
+        session = _session(session_id, _pairs(fields))
+        if session.user_id != user_id:
+            raise NotOwner
+        return session, unpack_media(media), _pairs(codes)
+
+    def list_sessions(
+        self, user_id: str, limit: int, before: int
+    ) -> tuple[list[Summary], int | None]:
+        """A page of the user's sessions, newest first, and where the next one begins.
+        Ids grow with time, so they order the set, and page it without a gap."""
+        ids = [int(i) for i in self.execute(
+            "ZREVRANGEBYSCORE", self.keys.user(user_id, "sessions"),
+            f"({before}", "-inf", "LIMIT", 0, limit + 1,
+        )]
+        replies = self.run_many([(SUMMARY, self._slot(i), ()) for i in ids[:limit]])
+        rows = [
+            Summary(_session(i, _pairs(fields)), bool(links), int(opens or 0),
+                    int(signups or 0))
+            for i, (fields, links, (opens, signups)) in zip(ids, replies) if fields
+        ]
+        return rows, ids[limit - 1] if len(ids) > limit else None
+
+    def update_session(
+        self, session_id: int, user_id: str, patch: SessionPatch
+    ) -> Session:
+        """Change the given members. Raises SessionNotFound, NotOwner, BadIntervals."""
+        more: dict[str, Any] = {"updatedAt": timestamp()}
+        media = b""
+        if patch.media is not UNSET:
+            media, more["mediaCount"] = pack_media(patch.media), len(patch.media)
+        fields = self._owned(
+            UPDATE, session_id, user_id, media, *to_fields(patch, **more)
+        )
+        return _session(session_id, _pairs(fields))
+
+    def delete_session(self, session_id: int, user_id: str) -> None:
+        """Take the session away in one step, then purge what pointed at it.
+        Raises SessionNotFound, NotOwner."""
+        with self._journaled("session", session_id, user_id, ""):
+            older = [self.keys.visitors(session_id, today(ago)) for ago in (-1, 1, 2)]
+            slot = (*self._slot(session_id), *older)
+            reply = self.run(REMOVE, slot, user_id)
+            if isinstance(reply, bytes):
+                raise REFUSALS[reply]
+            self._purge(session_id, user_id)
+
+    def _purge(self, session_id: int, owner: str, *more_codes: str) -> None:
+        listed = self.execute("HKEYS", self.keys.session(session_id, "codes"))
+        codes = [code.decode() for code in listed] + [c for c in more_codes if c]
+        self.connections.execute_many([
+            *(("DEL", self.keys.share(code)) for code in codes),
+            ("ZREM", self.keys.user(owner, "sessions"), session_id),
+        ])
+        self.execute("DEL", self.keys.session(session_id, "codes"))
+
+    def _stands(self, session_id: int) -> bool:
+        return bool(self.execute("EXISTS", self.keys.session(session_id)))
+
+    def _index(self, session_id: int, owner: str) -> None:
+        """List the session for its owner, unless it is deleted meanwhile."""
+        index = self.keys.user(owner, "sessions")
+        self.execute("ZADD", index, session_id, session_id)
+        if not self._stands(session_id):
+            self.execute("ZREM", index, session_id)
+
+    # Sharing
+
+    def share(self, session_id: int, user_id: str, audience: str = GENERAL) -> str:
+        """The code of the session's link for `audience`, made on first demand.
+        Raises SessionNotFound, NotOwner, UserNotFound for an unknown audience."""
+        if audience != GENERAL and not self.execute("EXISTS", self.keys.user(audience)):
+            raise UserNotFound if self._stands(session_id) else SessionNotFound
+        known = self._places.get(f"{session_id}/{audience}", "")
+        chosen, pointer = self._choose(session_id, user_id, audience, known)
+        code, sealed = chosen[0].decode(), chosen[1]
+        if not (sealed and code == known and pointer == b"%d" % session_id):
+            self._publish(session_id, user_id, audience, code)
+            self._places.remember(f"{session_id}/{audience}", code)
+        return code
+
+    def _choose(
+        self, session_id: int, user_id: str, audience: str, known: str
+    ) -> tuple[Any, Any]:
+        """Choose the code; in the same round trip, see that a known one is in place."""
+        slot, new_code = self._slot(session_id), str(uuid.uuid4())
+        call = SHARE.call(slot, user_id, audience, new_code)
+        pointer = ("GET", self.keys.share(known or new_code))
+        chosen, found = self.connections.execute_many([call, pointer])
+        if isinstance(chosen, redis_py.exceptions.NoScriptError):
+            chosen = self.run(SHARE, slot, user_id, audience, new_code)
+        for reply in (chosen, found):
+            if isinstance(reply, redis_py.RedisError):
+                raise StoreUnavailable(type(reply).__name__) from reply
+        if isinstance(chosen, bytes):
+            raise REFUSALS[chosen]
+        return chosen, found
+
+    def _publish(
+        self, session_id: int, user_id: str, audience: str, code: str
+    ) -> None:
+        """Point the code at its session, then list it there, if the session stands."""
+        with self._journaled("session", session_id, user_id, code):
+            self.execute("SET", self.keys.share(code), session_id)
+            if not self.run(SEAL, self._slot(session_id), audience, code):
+                self.execute("DEL", self.keys.share(code))
+                raise SessionNotFound
+
+    def _place(self, code: str) -> tuple[int, tuple[str, ...]]:
+        """Which session a code may belong to, and its keys. Raises NotShared."""
+        place: tuple[int, tuple[str, ...]] | None = self._places.get(code)
+        if place is None:
+            found = self.execute("GET", self.keys.share(code))
+            if found is None:
+                raise NotShared
+            session_id = int(found)
+            place = session_id, self.keys.slot(session_id)
+            self._places.remember(code, place)
+        return place
+
+    def _shared_call(
+        self, script: Script, code: str, *args: Any
+    ) -> tuple[int, tuple[Script, Sequence[str], tuple[Any, ...]]]:
+        session_id, slot = self._place(code)
+        day = today()
+        keys = (*slot, self.keys.visitors(session_id, day))
+        return session_id, (script, keys, (code, *args, day, today(DAILY_KEPT)))
+
+    def open_shared(self, code: str, visit: Visit, referral: str = "") -> Opened:
+        """A shared session's preview, its open counted, and a click for `referral`'s
+        user, in one round trip. Raises NotShared."""
+        session_id, (script, keys, args) = self._shared_call(
+            OPEN, code, visit.viewer, visit.reason
+        )
+        calls = [(script, keys, (*args, visit.visitor, visit.host))]
+        referrer = self.referrer(referral) if visit.reason == "" else None
+        if referrer and referrer != visit.viewer:
+            calls.append((CLICK, self._referral_keys(referrer), ("session_share", 1)))
+        reply = self.run_many(calls)[0] if calls[1:] else self.run(script, keys, *args,
+                                                                visit.visitor, visit.host)
+        if reply is None:
+            if calls[1:]:  # no link, no click: take it back
+                self.run(CLICK, self._referral_keys(referrer), "session_share", -1)
+            raise NotShared
+        reason, row = reply
+        preview = _preview(code, row)
+        return Opened(preview, reason.decode(), bool(calls[1:]))
+
+    def play_shared(
+        self, code: str, viewer: str, counted: bool = False
+    ) -> tuple[SharedSession, list[MediaItem]]:
+        """A shared session in full, for a signed-in viewer; with `counted`, a play.
+        Raises NotShared, NotForYou."""
+        session_id, call = self._shared_call(PLAY, code, viewer, int(counted))
+        reply = self.run(call[0], call[1], *call[2])
+        if reply is None:
+            raise NotShared
+        if reply == b"forbidden":
+            raise NotForYou
+        row, media = reply
+        return _shared_session(session_id, row), unpack_media(media)
+
+    def count_view(self, code: str) -> None:
+        """One more view. Raises NotShared."""
+        _, call = self._shared_call(SEEN, code, "views")
+        if not self.run(call[0], call[1], *call[2]):
+            raise NotShared
+
+    def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
+        """The owner's counters. Raises SessionNotFound, NotOwner."""
+        owner, *hashes = self.run(STATS, self._slot(session_id))
+        if owner is None:
+            raise SessionNotFound
+        if owner.decode() != user_id:
+            raise NotOwner
+        return Stats.of(*(_counts(h) for h in hashes), days=days)
+
+    def visitor_key(self, day: str) -> bytes:
+        """That day's random HMAC key, the same in every process, gone in two days."""
+        if day not in self._visitor_keys:
+            key = self.keys.visitors_key(day)
+            self.execute("SET", key, secrets.token_bytes(32), "NX", "EX", 2 * DAY)
+            found = self.execute("GET", key)
+            if found is None:
+                raise StoreUnavailable("KeyLost")
+            self._visitor_keys = {day: found}
+        return self._visitor_keys[day]
+
+    # Referrals
+
+    def _referral_keys(self, user_id: str) -> list[str]:
+        return [self.keys.user(user_id), self.keys.user(user_id, "referrals")]
+
+    def referrer(self, code: str) -> str | None:
+        """The id of the user with this referral code, None for anything else."""
+        if not REFERRAL_CODE.fullmatch(code):
+            return None
+        user_id: str | None = self._referrers.get(code)
+        if user_id is None:
+            found = self.execute("GET", self.keys.referral(code))
+            if found is None:
+                return None
+            user_id = found.decode()
+            self._referrers.remember(code, user_id)
+        return user_id
+
+    def count_click(self, code: str) -> bool:
+        """One direct click for the code's user; False when the code is unknown."""
+        referrer = self.referrer(code)
+        return bool(
+            referrer and self.run(CLICK, self._referral_keys(referrer), "direct", 1)
+        )
+
+    def credit_signup(self, referrer: str, share_code: str) -> None:
+        """One sign-up for the user who brought a new account, and for the session
+        whose link it came by, if that still stands."""
+        session_id = None
+        with contextlib.suppress(NotShared):
+            if share_code:
+                session_id, call = self._shared_call(SEEN, share_code, "signups")
+                if not self.run(call[0], call[1], *call[2]):
+                    session_id = None
+        source = "session_share" if share_code else "direct"
+        keys = [*self._referral_keys(referrer), self.keys.user(referrer, "signups")]
+        self.run(CREDIT, keys, source, to_json(Signup(timestamp(), source, session_id)))
+
+    def referral_report(self, user_id: str, limit: int, cursor: int) -> Referrals:
+        """The user's clicks and sign-ups; history newest first, from `cursor` down
+        (-1: from the newest)."""
+        keys = [self.keys.user(user_id, "referrals"), self.keys.user(user_id, "signups")]
+        counts, rows, rest = self.run(REPORT, keys, limit - 1, cursor)
+        history = [msgspec.json.decode(row, type=Signup) for row in reversed(rows)]
+        return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
+
+    # Operations
+
+    def probe(self) -> dict[str, str]:
+        """What keeps Redis from serving: a check's name → "ok" or what is wrong."""
+        self.execute("SET", self.keys.probe, int(time.time()), "EX", 60)
+        return {"redis": "ok"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A session in its owner's list."""
+
+    session: Session
+    shared: bool
+    opens: int
+    signups: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A preview, why its open was left out ("" when it counted), and whether the
+    referral code brought a click."""
+
+    preview: Preview
+    reason: str
+    clicked: bool
+
+
+class Signup(Row):
+    """One credited sign-up."""
+
+    created_at: str
+    source: str
+    session_id: int | None
+
+
+@dataclass(frozen=True)
+class Referrals:
+    """A user's referral counters by "clicks:direct" and the like, and a page of
+    history; `cursor` is where the next page begins."""
+
+    counts: dict[str, int]
+    history: list[Signup]
+    cursor: int | None
+
+
+class Stats(Row):
+    """A session's counters, as `contract.md` has them."""
+
+    totals: dict[str, int]
+    excluded: dict[str, int]
+    daily: list[dict[str, str | int]]
+    referrers: list[dict[str, str | int]]
+
+    @classmethod
+    def of(
+        cls, totals: dict[str, int], daily: dict[str, int], hosts: dict[str, int],
+        days: int,
+    ) -> Stats:
+        """From the stored hashes; days without a count are filled with zeros."""
+        dates = [today(ago) for ago in reversed(range(days))]
+        largest = sorted(hosts.items(), key=lambda item: (-item[1], item[0]))[:20]
+        return cls(
+            totals={event: totals.get(event, 0) for event in EVENTS},
+            excluded={r: totals.get(f"excluded:{r}", 0) for r in EXCLUSIONS},
+            daily=[
+                {"date": d} | {e: daily.get(f"{d}:{e}", 0) for e in EVENTS} for d in dates
+            ],
+            referrers=[{"host": host, "opens": opens} for host, opens in largest],
+        )
+
+
+def _counts(reply: Any) -> dict[str, int]:
+    return {field: int(value) for field, value in _pairs(reply).items()}
+
+
+def _preview(code: str, row: list[bytes | None]) -> Preview:
+    f = dict(zip(ROW_FIELDS, row))
+    return msgspec.convert(_texts(f) | {"shareCode": code}, Preview, strict=False)
+
+
+def _shared_session(session_id: int, row: list[bytes | None]) -> SharedSession:
+    f = dict(zip(ROW_FIELDS, row))
+    return msgspec.convert(_texts(f) | {"id": session_id}, SharedSession, strict=False)
+
+
+def _texts(fields: dict[str, bytes | None]) -> dict[str, Any]:
+    row: dict[str, Any] = {k: v.decode() if v is not None else "" for k, v in fields.items()}
+    row["thumbnail"] = row["thumbnail"] or None
+    return row
+
+
+REFERRAL_CODE = re.compile(r"[a-z0-9]{8}")
+
+
+def new_referral_code() -> str:
+    """Eight random characters of [a-z0-9]."""
+    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
+
+
+# --------------------------------------------------------------------------- Visits
+
+# What `crawler-user-agents` (monperrus, monthly releases) does not know of.
+UNFURLERS = re.compile(
+    r"Iframely|Valve/Steam|Snap URL Preview|MicrosoftPreview|SkypeUriPreview"
+    r"|Viber|kakaotalk-scrap|Zoom\.us|Bitrix link preview|Synapse \(bot|Nextcloud"
+    r"|LinkPreview|link.?preview|url.?preview|unfurl|Cardyb|Mattermost|Rocket\.Chat"
+    r"|GoogleMessages|Google-Safety|Embedly|vkShare|Lemmy/|Misskey/|Mastodon/|Pleroma",
+    re.IGNORECASE,
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_bot(user_agent: str) -> bool:
+    """Whether a crawler or link unfurler names itself; nobody at all is one too."""
+    return (
+        not user_agent
+        or UNFURLERS.search(user_agent) is not None
+        or crawleruseragents.is_crawler(user_agent)
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def truncated_address(address: str) -> str:
+    """The address's network: IPv4 /24, IPv6 /48 (an IPv4-mapped one is IPv4)."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    bits = 24 if ip.version == 4 else 48
+    return str(ipaddress.ip_network(f"{ip}/{bits}", strict=False))
+
+
+def exclusion() -> str:
+    """Why this request is not a person's open: head, bot, prefetch, or "" if it is."""
+    headers = request.headers
+    if request.method == "HEAD":
+        return "head"
+    if is_bot(request.environ.get("HTTP_USER_AGENT", "")[:512]):
+        return "bot"
+    purpose = headers.get("Sec-Purpose") or headers.get("Purpose") or ""
+    return "prefetch" if "pre" in purpose.lower() else ""
+
+
+def referring_host() -> str:
+    """The host of `Referer`, lower case; "" for none, for ours, for nonsense."""
+    referer = request.environ.get("HTTP_REFERER")
+    if not referer:
+        return ""
+    try:
+        parts = urlsplit(referer)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    own = urlsplit(settings().public_url).hostname
+    if parts.scheme not in ("http", "https", "android-app") or host == own:
+        return ""
+    return host if re.fullmatch(r"[\w.:-]{1,253}", host) else ""
+
+
+def visit() -> Visit:
+    """This request as the counters see it; asks for the login only if a cookie came."""
+    reason = exclusion()
+    if reason:
+        return Visit(reason=reason)
+    key = store().visitor_key(today())
+    person = truncated_address(request.remote_addr or "") + "\n" + (
+        request.environ.get("HTTP_USER_AGENT", "")
+    )
+    visitor = hmac.digest(key, person.encode("utf-8", "replace"), "sha256")
+    return Visit(current_user_id() or "", "", visitor, referring_host())
+
+
+# --------------------------------------------------------------------------- Logins
+
+
+class Login(ServerSideSession):
+    """Flask's `session`: read from the store when it is first asked, not before."""
+
+    def __init__(self, load: Callable[[], tuple[str, dict[str, Any]]]) -> None:
+        self._load: Callable[[], tuple[str, dict[str, Any]]] | None = load
+        super().__init__(sid="")
+
+    def loaded(self) -> Login:
+        """Itself, read from the store."""
+        if self._load:
+            load, self._load = self._load, None
+            self.sid, data = load()
+            dict.update(self, data)
+        return self
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super(Login, self.loaded()).get(key, default)
+
+
+class LoginInterface(ServerSideSessionInterface):
+    """Flask-Session on our store, without what 0.8.0 gets wrong: it unpickles what will
+    not decode, answers 500 to it, writes on reads, and keeps its id at sign-in."""
+
+    def __init__(self, app: Flask, store: Store) -> None:
+        super().__init__(app, key_prefix=store.keys.login, serialization_format="json")
+        self.store = store
+
+    def open_session(self, app: Flask, request: flask.Request) -> Login:
+        return Login(lambda: self._read(request.cookies.get("connect.sid", "")))
+
+    def save_session(self, app: Flask, session: Login, response: Response) -> None:  # type: ignore[override]
+        if session.modified:
+            super().save_session(app, session, response)
+        elif session.accessed:
+            response.vary.add("Cookie")
+
+    def get_expiration_time(self, app: Flask, session: Any) -> datetime:
+        return now() + app.permanent_session_lifetime
+
+    def start(self, login: Login, user_id: str) -> None:
+        """Sign in: a new id, the old one dead."""
+        login.loaded().clear()
+        login["userId"] = user_id
+        self.regenerate(login)
+
+    def _read(self, sid: str) -> tuple[str, dict[str, Any]]:
+        if re.fullmatch(r"[\w-]{43}", sid, re.ASCII):
+            data = self._retrieve_session_data(self._get_store_id(sid))
+            if data is not None:
+                return sid, data
+        return self._generate_sid(self.sid_length), {}
+
+    def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
+        try:
+            found = self.store.execute("GET", store_id)
+            return msgspec.json.decode(found or b"", type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None  # absent, expired, foreign: nobody is signed in
+
+    def _delete_session(self, store_id: str) -> None:
+        self.store.execute("DEL", store_id)
+
+    def _upsert_session(
+        self, session_lifetime: timedelta, session: ServerSideSession, store_id: str
+    ) -> None:
+        seconds = int(session_lifetime.total_seconds())
+        self.store.execute("SET", store_id, to_json(dict(session)), "EX", seconds)
+
+
+def current_user_id() -> str | None:
+    """Who is signed in; no look-up where no login cookie came."""
+    if "connect.sid" not in request.environ.get("HTTP_COOKIE", ""):
+        return None
+    user_id = flask.session.get("userId")
+    return user_id if isinstance(user_id, str) else None
+
+
+def current_account() -> Account | None:
+    """The account that is signed in."""
+    user_id = current_user_id()
+    try:
+        return store().account(user_id) if user_id else None
+    except UserNotFound:
+        return None
+
+
+def sign_in(account: Account) -> None:
+    """Start a login for the account."""
+    interface: Any = current_app.session_interface
+    interface.start(flask.session._get_current_object(), account.id)  # type: ignore[attr-defined]
+
+
+# Costs an unknown email what a wrong password costs.
+@functools.cache
+def nobodys_hash() -> str:
+    """A hash that no password has."""
+    return generate_password_hash(secrets.token_urlsafe())
+
+
+# --------------------------------------------------------------------------- Errors
+
+
+class Problem(Exception):
+    """An answer that is not the one asked for; `code` names a row of PROBLEMS."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str = "",
+        details: list[dict[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.status, default = PROBLEMS[code]
+        self.message = message or default
+        self.details = details
+        self.headers = dict(headers or {})
+
+
+PROBLEMS: dict[str, tuple[int, str]] = {
+    "INVALID_REQUEST": (400, "The request is not valid"),
+    "INVALID_SESSION_ID": (400, "Invalid session ID"),
+    "UNAUTHORIZED": (401, "Unauthorized"),
+    "INVALID_CREDENTIALS": (401, "Invalid email or password"),
+    "CROSS_SITE": (403, "Requests from another site are refused"),
+    "NOT_OWNER": (403, "You do not have permission to access this session"),
+    "NOT_OWNER_SHARE": (403, "You do not have permission to share this session"),
+    "NOT_FOR_YOU": (403, "This link was made for another account"),
+    "SESSION_NOT_FOUND": (404, "Session not found"),
+    "SHARED_SESSION_NOT_FOUND": (404, "Shared session not found"),
+    "USER_NOT_FOUND": (404, "User not found"),
+    "NOT_FOUND": (404, "There is nothing here"),
+    "METHOD_NOT_ALLOWED": (405, "This method is not allowed here"),
+    "EMAIL_TAKEN": (409, "There is already an account with this email"),
+    "BODY_TOO_LARGE": (413, "The body is larger than 1 MiB"),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "The body must be application/json"),
+    "RATE_LIMITED": (429, "Too many attempts, please wait"),
+    "INTERNAL_ERROR": (500, "Something went wrong on our side"),
+    "NOT_IMPLEMENTED": (501, "Only format=json is offered"),
+    "STORE_UNAVAILABLE": (503, "The service is briefly unavailable"),
+}
+
+REFUSED: dict[type[Exception], str] = {
+    SessionNotFound: "SESSION_NOT_FOUND",
+    UserNotFound: "USER_NOT_FOUND",
+    NotOwner: "NOT_OWNER",
+    NotShared: "SHARED_SESSION_NOT_FOUND",
+    NotForYou: "NOT_FOR_YOU",
+    EmailTaken: "EMAIL_TAKEN",
+    BadIntervals: "INVALID_REQUEST",
+    StoreUnavailable: "STORE_UNAVAILABLE",
+    redis_py.RedisError: "STORE_UNAVAILABLE",  # from the rate limiter's own storage
+}
+
+HTTP_ERRORS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}
+
+
+def as_problem(error: Exception) -> Problem:
+    """Any exception as what its reader is told; nothing of a driver's text."""
+    if isinstance(error, InternalServerError) and error.original_exception:
+        error = error.original_exception  # type: ignore[assignment]
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        code = HTTP_ERRORS.get(error.code or 500)
+        allow = {k: v for k, v in error.get_headers() if k == "Allow"}
+        fallback = "INVALID_REQUEST" if (error.code or 500) < 500 else "INTERNAL_ERROR"
+        return Problem(code or fallback, headers=allow)
+    for refusal, code in REFUSED.items():
+        if isinstance(error, refusal):
+            return Problem(code, headers={"Retry-After": "1"} if "STORE" in code else {})
+    log.error("unexpected %s", type(error).__name__, exc_info=error)
+    return Problem("INTERNAL_ERROR")
+
+
+def handle_error(error: Exception) -> Response:
+    """The one place where errors become responses: JSON under /api, else a page."""
+    problem = as_problem(error)
+    if problem.code == "STORE_UNAVAILABLE":
+        state().metrics.store_errors.inc()
+    body: dict[str, Any] = {
+        "error": HTTPStatus(problem.status).phrase,
+        "message": problem.message,
+        "code": problem.code,
+        "requestId": flask.g.request_id,
+    }
+    if problem.details:
+        body["details"] = problem.details
+    if problem.status == 429:
+        body["retryAfter"] = int(problem.headers["Retry-After"])
+    if request.path.startswith(("/api/", "/oembed", "/metrics")) or request.path == "/api":
+        return answer(body, problem.status, problem.headers)
+    page = flask.render_template(
+        "error.html", **page_context(None), status=problem.status, title=body["error"],
+        message=problem.message, request_id=body["requestId"],
+        retry_after=body.get("retryAfter"),
+    )
+    return Response(page, problem.status, problem.headers, content_type=HTML)
+
+
+# ------------------------------------------------------------------------- JSON API
+
+JSON = "application/json"
+HTML = "text/html; charset=utf-8"
+api = Blueprint("api", __name__, url_prefix="/api")
+T = TypeVar("T")
+
+
+def answer(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON response."""
+    return Response(to_json(body), status, headers, content_type=JSON)
+
+
+def login_required(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Gives the view the signed-in user's id; 401 without one, before all else."""
+
+    @functools.wraps(view)
+    def guarded(**arguments: str) -> Response:
+        user_id = current_user_id()
+        if user_id is None:
+            raise Problem("UNAUTHORIZED")
+        return view(user_id, **arguments)
+
+    return guarded
+
+
+def owned_session(view: Callable[..., Response]) -> Callable[..., Response]:
+    """For routes of one session: signed in, and `:id` a positive integer."""
+
+    @functools.wraps(view)
+    def guarded(user_id: str, session_id: str) -> Response:
+        return view(user_id, parse_session_id(session_id))
+
+    return login_required(guarded)
+
+
+def parse_session_id(text: str) -> int:
+    """ASCII digits only: `str.isdigit` takes other scripts', `<int:>` gives a 404."""
+    if not re.fullmatch(r"[1-9][0-9]{0,15}", text) or int(text) > MAX_ID:
+        raise Problem("INVALID_SESSION_ID")
+    return int(text)
+
+
+def parse_code(text: str) -> str:
+    """A share code in its one spelling; the key is made from this, never from `text`."""
+    if not SHARE_CODE.fullmatch(text):
+        raise NotShared
+    return text.lower()
+
+
+SHARE_CODE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.I
+)
+
+
+def query_int(name: str, default: int, low: int, high: int) -> int:
+    """A whole number from the query string; anything else is 400 naming it."""
+    text = request.args.get(name, str(default))
+    if re.fullmatch(r"[0-9]{1,16}", text) and low <= int(text) <= high:
+        return int(text)
+    problem = f"must be a whole number from {low} to {high}"
+    raise Problem("INVALID_REQUEST", f"{name} {problem}", [invalid(name, problem)])
+
+
+def invalid(field: str, message: str) -> dict[str, str]:
+    """One entry of an error's `details`."""
+    return {"field": field, "message": message}
+
+
+# What msgspec says of a pattern is the pattern; a person is told this instead.
+PATTERN_MEANS = {
+    "email": "must be an email address",
+    "mediaUrl": "must be an http or https URL",
+    "thumbnail": "must be an http or https URL",
+    "title": "must not be blank",
+    "name": "must not be blank",
+}
+
+
+def read_body(kind: type[T], optional: bool = False) -> T:
+    """The JSON body as a checked record. 413, 415 or 400 with the field to blame."""
+    body = request.get_data(cache=False)
+    if optional and not body.strip():
+        return kind()
+    if request.mimetype != JSON:
+        raise Problem("UNSUPPORTED_MEDIA_TYPE")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise validation_problem(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem("INVALID_REQUEST", "The body is not valid JSON") from None
+
+
+def validation_problem(text: str) -> Problem:
+    """msgspec's complaint ("… - at `$.title`") as a Problem that names the field."""
+    message, _, path = text.partition(" - at `$.")
+    field = path.rstrip("`")
+    if unknown := re.search(r"unknown field `(.*)`", message, re.DOTALL):
+        field = f"{field}.{unknown[1]}".lstrip(".")[:100]
+        message = "is not a known member"
+    elif missing := re.search(r"missing required field `(.*)`", message):
+        field, message = f"{field}.{missing[1]}".lstrip("."), "is required"
+    elif "matching regex" in message:
+        message = PATTERN_MEANS[field.rpartition(".")[2]]
+    message = message.replace("`", "'")
+    if not field:
+        return Problem("INVALID_REQUEST", message)
+    return Problem("INVALID_REQUEST", f"{field}: {message}", [invalid(field, message)])
+
+
+def next_link(path: str, **query: Any) -> dict[str, str]:
+    """RFC 8288's `Link` to the next page."""
+    return {"Link": f'<{settings().public_url}{path}?{urlencode(query)}>; rel="next"'}
+
+
+@api.post("/register")
+def register() -> Response:
+    """Make an account, credit who brought it, sign in."""
+    spend(REGISTRATIONS, request.remote_addr or "")
+    new = read_body(Registration)
+    before = current_user_id()
+    account = store().register(
+        new.email,
+        "" if new.name is UNSET else new.name.strip(),
+        generate_password_hash(new.password),
+    )
+    attribute(account, before)
+    sign_in(account)
+    return answer(public(account), 201)
+
+
+@api.post("/login")
+def login() -> Response:
+    """Sign in. A wrong password and an unknown email cost the same hash."""
+    given = read_body(Credentials)
+    who = (request.remote_addr or "", email_digest(given.email))
+    check_limit(FAILED_LOGINS, *who)
+    try:
+        account = store().account_by_email(given.email)
+    except UserNotFound:
+        account = None
+    stored = account.password if account else nobodys_hash()
+    if not check_password_hash(stored, given.password) or account is None:
+        spend(FAILED_LOGINS, *who)
+        raise Problem("INVALID_CREDENTIALS")
+    sign_in(account)
+    return answer(public(account))
+
+
+@api.post("/logout")
+def logout() -> Response:
+    """Sign out, for good."""
+    if current_user_id() is not None:
+        flask.session.clear()
+    return Response(status=204)
+
+
+@api.get("/auth/user")
+@login_required
+def auth_user(user_id: str) -> Response:
+    """Who is signed in."""
+    account = current_account()
+    if account is None:
+        raise Problem("UNAUTHORIZED")
+    return answer(public(account))
+
+
+def public(account: Account) -> User:
+    """The account without its password."""
+    return msgspec.convert(account, User, from_attributes=True)
+
+
+@api.get("/sessions")
+@login_required
+def list_sessions(user_id: str) -> Response:
+    """My sessions, newest first."""
+    limit = query_int("limit", 50, 1, 200)
+    rows, following = store().list_sessions(user_id, limit, session_cursor())
+    more = following and next_link("/api/sessions", limit=limit, cursor=following)
+    return answer([row.session for row in rows], headers=more or None)
+
+
+def session_cursor() -> int:
+    """Where a page of sessions begins: below this id."""
+    return query_int("cursor", MAX_ID, 1, MAX_ID) if request.args.get("cursor") else MAX_ID
+
+
+@api.post("/sessions")
+@login_required
+def create_session(user_id: str) -> Response:
+    """Make a session."""
+    new = read_body(NewSession)
+    session = store().create_session(store().account(user_id), new)
+    where = f"{settings().public_url}/api/sessions/{session.id}"
+    return answer(session, 201, {"Location": where})
+
+
+@api.get("/sessions/<session_id>")
+@owned_session
+def read_session(user_id: str, session_id: int) -> Response:
+    """A session of mine with its media and links."""
+    session, media, codes = store().read_session(session_id, user_id)
+    shares = share_list(codes, store().account(user_id))
+    return answer({"session": session, "media": media, "shares": shares})
+
+
+def share_list(codes: dict[str, str], owner: Account) -> list[Share]:
+    """A session's links, the general one first."""
+    return [
+        Share(code, share_url(code, owner.referral_code),
+              None if audience == GENERAL else audience)
+        for code, audience in sorted(codes.items(), key=lambda item: item[1] != GENERAL)
+    ]
+
+
+def share_url(code: str, referral_code: str = "") -> str:
+    """The link that is handed out."""
+    query = f"?r={referral_code}" if referral_code else ""
+    return f"{settings().public_url}/shared/{code}{query}"
+
+
+@api.patch("/sessions/<session_id>")
+@owned_session
+def update_session(user_id: str, session_id: int) -> Response:
+    """Change a session of mine."""
+    patch = read_body(SessionPatch)
+    try:
+        return answer(store().update_session(session_id, user_id, patch))
+    except BadIntervals:
+        raise validation_problem(
+            "intervalMin must not be above intervalMax - at `$.intervalMin`"
+        ) from None
+
+
+@api.delete("/sessions/<session_id>")
+@owned_session
+def delete_session(user_id: str, session_id: int) -> Response:
+    """Delete a session of mine, with all that belongs to it."""
+    store().delete_session(session_id, user_id)
+    return Response(status=204)
+
+
+@api.post("/sessions/<session_id>/share")
+@owned_session
+def share_session(user_id: str, session_id: int) -> Response:
+    """The session's link, made on first demand."""
+    wanted = read_body(ShareRequest, optional=True)
+    audience = GENERAL if wanted.user_id is UNSET else wanted.user_id
+    if wanted.user_id is not UNSET and not USER_ID.fullmatch(audience):
+        audience = "-"  # nobody's id
+    try:
+        code = store().share(session_id, user_id, audience)
+    except NotOwner:
+        raise Problem("NOT_OWNER_SHARE") from None
+    state().metrics.shares.inc()
+    referral_code = store().referral_code(user_id)
+    return answer({"shareCode": code, "shareUrl": share_url(code, referral_code),
+                   "referralCode": referral_code})
+
+
+USER_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@api.get("/sessions/<session_id>/stats")
+@owned_session
+def session_stats(user_id: str, session_id: int) -> Response:
+    """What came of a session's links."""
+    days = query_int("days", 30, 1, 365)
+    return answer(store().session_stats(session_id, user_id, days))
+
+
+@api.get("/sessions/<session_id>/stats.csv")
+@owned_session
+def session_stats_csv(user_id: str, session_id: int) -> Response:
+    """The daily series as CSV (RFC 4180)."""
+    days = query_int("days", 30, 1, 365)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ["date", *EVENTS])
+    writer.writeheader()
+    writer.writerows(store().session_stats(session_id, user_id, days).daily)
+    name = f'attachment; filename="session-{session_id}-stats.csv"'
+    return Response(table.getvalue(), content_type="text/csv; charset=utf-8",
+                    headers={"Content-Disposition": name})
+
+
+@api.get("/shared/<code>/preview")
+def shared_preview(code: str) -> Response:
+    """What anyone with the link may see; counts an open."""
+    return answer(store().open_shared(parse_code(code), visit()).preview)
+
+
+@api.get("/shared/<code>")
+@login_required
+def shared_session(user_id: str, code: str) -> Response:
+    """A shared session in full; counts a play."""
+    counted = request.method == "GET"
+    session, media = store().play_shared(parse_code(code), user_id, counted)
+    return answer({"session": session, "media": media})
+
+
+@api.get("/shared/media/<code>")
+@login_required
+def shared_media(user_id: str, code: str) -> Response:
+    """A page of a shared session's media."""
+    offset = query_int("offset", 0, 0, MAX_ID)
+    limit = query_int("limit", 100, 1, 500)
+    _, media = store().play_shared(parse_code(code), user_id)
+    return answer({"media": media[offset : offset + limit], "total": len(media)})
+
+
+@api.post("/shared/<code>/seen")
+def shared_seen(code: str) -> Response:
+    """The preview page's beacon; counts a view."""
+    store().count_view(parse_code(code))
+    return Response(status=204)
+
+
+@api.get("/referrals")
+@login_required
+def referrals(user_id: str) -> Response:
+    """Whom my links brought."""
+    report, following, limit = referral_page(user_id)
+    more = following is not None and next_link(
+        "/api/referrals", limit=limit, cursor=following
+    )
+    return answer(report, headers=more or None)
+
+
+def referral_page(user_id: str) -> tuple[dict[str, Any], int | None, int]:
+    """A page of the user's referrals as answered, the next one's cursor, the limit."""
+    limit = query_int("limit", 50, 1, 200)
+    cursor = query_int("cursor", 0, 0, MAX_ID) if request.args.get("cursor") else -1
+    found = store().referral_report(user_id, limit, cursor)
+    code = store().account(user_id).referral_code
+    by_source = {
+        source: {what: found.counts.get(f"{what}:{source}", 0)
+                 for what in ("clicks", "signups")}
+        for source in SOURCES
+    }
+    totals = {what: sum(by_source[source][what] for source in SOURCES)
+              for what in ("clicks", "signups")}
+    report = {
+        "referralCode": code,
+        "referralUrl": f"{settings().public_url}/?ref={code}",
+        "totals": totals, "bySource": by_source, "history": found.history,
+    }
+    return report, found.cursor, limit
+
+
+@api.get("/openapi.json")
+def openapi() -> Response:
+    """The OpenAPI document, with this service as its server."""
+    return answer(openapi_document() | {"servers": [{"url": settings().public_url}]})
+
+
+@functools.cache
+def openapi_document() -> dict[str, Any]:
+    """openapi.yaml, read once."""
+    return dict(yaml.safe_load((HERE / "openapi.yaml").read_text("utf-8")))
+
+
+# Rate limits: the two of the contract.
+
+REGISTRATIONS = RateLimitItemPerHour(10, namespace="register")
+FAILED_LOGINS = RateLimitItemPerMinute(5, 15, namespace="login")
+
+
+def rate_limiter(store: Store, redis_url: str) -> FixedWindowRateLimiter:
+    """limits' fixed window, counted in our Redis, so that it holds across processes."""
+    if redis_url.startswith("redis+cluster:"):
+        options = {"key_prefix": store.keys.limits, "socket_timeout": STORE_TIMEOUT}
+        return FixedWindowRateLimiter(RedisClusterStorage(redis_url, **options))
+    pool = store.connections.client.connection_pool
+    storage = RedisStorage("redis://", pool, key_prefix=store.keys.limits)
+    return FixedWindowRateLimiter(storage)
+
+
+def spend(limit: RateLimitItem, *who: str) -> None:
+    """Count one attempt; 429 when there were too many."""
+    if settings().ratelimit_enabled and not state().limiter.hit(limit, *who):
+        raise rate_limited(limit, *who)
+
+
+def check_limit(limit: RateLimitItem, *who: str) -> None:
+    """429 when there were too many attempts; counts none."""
+    if settings().ratelimit_enabled and not state().limiter.test(limit, *who):
+        raise rate_limited(limit, *who)
+
+
+def rate_limited(limit: RateLimitItem, *who: str) -> Problem:
+    """429 with what is known of the window."""
+    window = state().limiter.get_window_stats(limit, *who)
+    wait = max(1, int(window.reset_time - time.time()) + 1)
+    return Problem("RATE_LIMITED", headers={
+        "Retry-After": str(wait),
+        "X-RateLimit-Limit": str(limit.amount),
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": str(int(window.reset_time)),
+    })
+
+
+# -------------------------------------------------------------------- Referral cookie
+
+
+def remembered() -> tuple[str, str] | None:
+    """The referral and share code of the visitor's first touch, within 30 days."""
+    match = REFERRAL_COOKIE.fullmatch(request.cookies.get("joip_ref", ""))
+    if not match or not 0 <= time.time() - int(match[2]) <= REFERRAL_LIFETIME:
+        return None
+    return match[1], match[3]
+
+
+REFERRAL_COOKIE = re.compile(r"([a-z0-9]{8})\.([0-9]{1,12})\.([0-9a-f-]{36}|)")
+
+
+def remember(response: Response, code: str, share_code: str = "") -> None:
+    """Keep who sent this visitor; the first one wins."""
+    if remembered() is None:
+        response.set_cookie(
+            "joip_ref", f"{code}.{int(time.time())}.{share_code}", REFERRAL_LIFETIME,
+            path=settings().path or "/", secure=settings().secure, httponly=True,
+            samesite="Lax",
+        )
+
+
+def attribute(account: Account, signed_in_as: str | None) -> None:
+    """Credit a new account to who sent it; never to oneself. An account is not refused
+    because its credit could not be written."""
+    code, share_code = remembered() or ("", "")
+    with contextlib.suppress(StoreUnavailable):
+        referrer = store().referrer(code)
+        if referrer and referrer not in (account.id, signed_in_as):
+            store().credit_signup(referrer, share_code)
+
+
+# ---------------------------------------------------------------------------- Pages
+
+pages = Blueprint("pages", __name__)
+
+
+def page(template: str, account: Account | None, **variables: Any) -> str:
+    """A rendered page."""
+    return flask.render_template(template, **page_context(account), **variables)
+
+
+def page_context(account: Account | None) -> dict[str, Any]:
+    """What every template may use."""
+    me = msgspec.to_builtins(public(account)) if account else None
+    return {"me": me, "base": settings().path, "asset": asset}
+
+
+def asset(name: str) -> str:
+    """The URL of a static file; it changes with the file, so it may be kept for good."""
+    return f"{settings().path}/static/{name}?v={_fingerprint(name)}"
+
+
+@functools.cache
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+
+
+def signed_in_page(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives the view the signed-in account; others sign in first and come back."""
+
+    @functools.wraps(view)
+    def guarded(**arguments: str) -> Any:
+        account = current_account()
+        if account is None:
+            here = quote(settings().path + request.path)
+            return flask.redirect(f"{settings().path}/login?next={here}", 303)
+        return view(account, **arguments)
+
+    return guarded
+
+
+def safe_next() -> str:
+    """Where to go after signing in: a path of this service, never another site."""
+    home = f"{settings().path}/"
+    path = request.args.get("next", "")
+    inside = path.startswith(home) and re.fullmatch(r"/(?![/\\])[^\\\x00-\x20]*", path)
+    return path if inside else home
+
+
+@pages.get("/")
+def home() -> Any:
+    """What this is; signed in: my sessions."""
+    account = current_account()
+    if account is None:
+        response = flask.make_response(page("welcome.html", None))
+        code = request.args.get("ref", "")
+        if code and not exclusion() and store().count_click(code):
+            remember(response, code)
+        return response
+    limit = query_int("limit", 50, 1, 200)
+    rows, following = store().list_sessions(account.id, limit, session_cursor())
+    following_url = following and f"{settings().path}/?cursor={following}&limit={limit}"
+    listed = [{"session": msgspec.to_builtins(row.session), "shared": row.shared,
+               "opens": row.opens, "signups": row.signups} for row in rows]
+    return page("sessions.html", account, rows=listed, next_url=following_url)
+
+
+@pages.get("/sessions/new")
+@signed_in_page
+def new_session(account: Account) -> str:
+    """The editor, empty."""
+    return page("editor.html", account, session=None, media=[], shares=[], stats=None)
+
+
+@pages.get("/sessions/<session_id>")
+@signed_in_page
+def edit_session(account: Account, session_id: str) -> str:
+    """The editor, with the share panel and the numbers."""
+    number = parse_session_id(session_id)
+    session, media, codes = store().read_session(number, account.id)
+    shares = [
+        msgspec.to_builtins(share) | {"qr": qr_code(share.share_url)}
+        for share in share_list(codes, account)
+    ]
+    stats = store().session_stats(number, account.id, 30)
+    return page("editor.html", account, session=msgspec.to_builtins(session),
+                media=msgspec.to_builtins(media), shares=shares,
+                stats=msgspec.to_builtins(stats))
+
+
+def qr_code(url: str) -> Markup:
+    """The link as an inline SVG."""
+    svg = segno.make(url, micro=False).svg_inline(scale=4, border=2, omitsize=True)
+    return Markup(svg)
+
+
+@pages.get("/referrals")
+@signed_in_page
+def referrals_page(account: Account) -> str:
+    """My referral link and what came of it."""
+    report, following, limit = referral_page(account.id)
+    next_url = f"{settings().path}/referrals?cursor={following}&limit={limit}"
+    return page("referrals.html", account, report=msgspec.to_builtins(report),
+                next_url=None if following is None else next_url)
+
+
+@pages.get("/login")
+def login_page() -> Any:
+    """Sign in, then go on to `next`."""
+    return _account_page("login.html")
+
+
+@pages.get("/register")
+def register_page() -> Any:
+    """Create an account, then go on to `next`."""
+    return _account_page("register.html")
+
+
+def _account_page(template: str) -> Any:
+    if current_account() is not None:
+        return flask.redirect(safe_next(), 303)
+    return page(template, None, next=safe_next())
+
+
+@pages.get("/shared/<code>")
+def shared_page(code: str) -> Response:
+    """The preview. Counts an open, and a click for `?r=`; this page goes round."""
+    code = parse_code(code)
+    match = REFERRAL_QUERY.search(request.environ.get("QUERY_STRING", ""))
+    referral = match[1] if match else ""
+    seen_by = visit()
+    opened = store().open_shared(code, seen_by, referral)
+    preview, service = opened.preview, settings()
+    html = current_app.jinja_env.get_template("shared.html").render(
+        me=seen_by.viewer, base=service.path, asset=asset, preview=preview,
+        share_url=share_url(code), about=about(preview),
+        oembed_url=f"{service.public_url}/oembed?url={quote(share_url(code), safe='')}",
+        image_url=preview.thumbnail or service.origin + asset("card.png"),
+        play_url=f"{service.path}/shared/{code}/play",
+        beacon=opened.reason in ("", "prefetch"),
+    )
+    response = Response(html, content_type=HTML)
+    if opened.clicked:
+        remember(response, referral, code)
+    return response
+
+
+REFERRAL_QUERY = re.compile(r"(?:^|&)r=([a-z0-9]{8})(?:&|$)")
+
+
+def about(preview: Preview | SharedSession) -> str:
+    """How much there is to see: "12 items, about 2 minutes"."""
+    count = preview.media_count
+    seconds = count * (preview.interval_min + preview.interval_max) / 2
+    items = "1 item" if count == 1 else f"{count} items"
+    if seconds < 90:
+        return f"{items}, about {max(1, round(seconds))} seconds"
+    return f"{items}, about {round(seconds / 60)} minutes"
+
+
+@pages.get("/shared/<code>/play")
+@signed_in_page
+def play_page(account: Account, code: str) -> str:
+    """The player, which pages through the media; the play is counted here."""
+    code = parse_code(code)
+    counted = exclusion() == ""
+    session, media = store().play_shared(code, account.id, counted)
+    preview = msgspec.to_builtins(session) | {"shareCode": code}
+    return page("play.html", account, preview=preview, total=len(media))
+
+
+@pages.get("/oembed")
+def oembed() -> Response:
+    """oEmbed 1.0 (https://oembed.com) of a share URL; opens nothing, counts nothing."""
+    if request.args.get("format", "json") != "json":
+        raise Problem("NOT_IMPLEMENTED")
+    url = request.args.get("url", "").partition("?")[0]
+    code = url.removeprefix(f"{settings().public_url}/shared/")
+    if code == url:
+        raise NotShared
+    preview = store().open_shared(parse_code(code), Visit()).preview
+    return answer({
+        "version": "1.0", "type": "link", "title": preview.title,
+        "author_name": preview.owner_name, "provider_name": "Joip Share",
+        "provider_url": f"{settings().public_url}/",
+        "thumbnail_url": settings().origin + asset("card.png"),
+        "thumbnail_width": 1200, "thumbnail_height": 630,
+    })
+
+
+# ----------------------------------------------------------------------- Operations
+
+operations = Blueprint("operations", __name__)
+log = logging.getLogger("joip_share")
+
+
+@operations.get("/healthz")
+def healthz() -> Response:
+    """The process answers; Redis is not asked."""
+    return Response(b'{"status":"ok"}', content_type=JSON)
+
+
+@operations.get("/readyz")
+def readyz() -> Response:
+    """Whether to send requests here: Redis takes a write, and nobody told us to stop."""
+    checks = {"redis": "ok", "process": "stopping" if state().drain.stopping else "ok"}
+    try:
+        store().probe()
+    except StoreUnavailable as error:
+        checks["redis"] = NOT_READY.get(str(error), "unavailable")
+    ready = set(checks.values()) == {"ok"}
+    body = {"status": "ok" if ready else "unavailable", "checks": checks}
+    return answer(body, 200 if ready else 503, {} if ready else {"Retry-After": "1"})
+
+
+NOT_READY = {
+    "ReadOnlyError": "read-only replica",
+    "OutOfMemoryError": "out of memory",
+    "TimeoutError": "no answer within a second",
+    "BusyLoadingError": "loading its data",
+}
+
+
+@operations.get("/metrics")
+def metrics() -> Response:
+    """Prometheus's text format."""
+    text = prometheus.generate_latest(state().metrics.registry)
+    return Response(text, content_type=prometheus.CONTENT_TYPE_LATEST)
+
+
+class Metrics:
+    """What /metrics tells; labels are route templates, never paths."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        self._requests = prometheus.Counter(
+            "joip_share_requests_total", "Requests.", ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._latency = prometheus.Histogram(
+            "joip_share_request_seconds", "Time to answer.", ("route",),
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+        )
+        self.shares = prometheus.Counter(
+            "joip_share_shares_total", "Share links asked for.", registry=self.registry
+        )
+        self.store_errors = prometheus.Counter(
+            "joip_share_store_errors_total", "Requests refused for want of Redis.",
+            registry=self.registry,
+        )
+        self._children = functools.cache(self._labelled)
+
+    def _labelled(self, route: str, method: str, status: int) -> tuple[Any, Any]:
+        known = method if method in KNOWN_METHODS else "OTHER"
+        return self._requests.labels(route, known, status), self._latency.labels(route)
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One finished request."""
+        requests, latency = self._children(route, method, status)
+        requests.inc()
+        latency.observe(seconds)
+
+
+KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"))
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+UNLOGGED = frozenset(("/healthz", "/readyz"))
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' http: https: data:; media-src http: https:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; manifest-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def begin_request() -> None:
+    """Name the request; refuse what is outside, from another site or too large."""
+    environ = request.environ
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    g = flask.g
+    g.started = time.perf_counter()
+    g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if environ.get("joip_share.outside"):
+        raise Problem("NOT_FOUND")
+    if environ["REQUEST_METHOD"] not in SAFE_METHODS:
+        refuse_cross_site()
+        if (request.content_length or 0) > MAX_BODY:
+            raise Problem("BODY_TOO_LARGE")
+
+
+def refuse_cross_site() -> None:
+    """403 for a browser that acts for another site (the Fetch standard's Sec-Fetch-Site,
+    else Origin). What sends neither is no browser, and has no cookies to steal."""
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    if site is not None:
+        same = site in ("same-origin", "none")
+    else:
+        same = origin is None or origin.lower() == settings().origin
+    if not same:
+        raise Problem("CROSS_SITE")
+
+
+def finish_request(response: Response) -> Response:
+    """Headers, metrics and the log line of every response."""
+    g, environ = flask.g, request.environ
+    response.headers.extend(state().headers)
+    response.headers["X-Request-ID"] = g.request_id
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
+    seconds = time.perf_counter() - g.started
+    route = request.url_rule.rule if request.url_rule else "(none)"
+    method, status = environ["REQUEST_METHOD"], response.status_code
+    state().metrics.observe(route, method, status, seconds)
+    if route not in UNLOGGED:
+        log.info("request", extra={"fields": {
+            "requestId": g.request_id, "method": method, "route": route, 
+            "status": status, "ms": round(seconds * 1000, 2),
+        }})
+    if state().drain.stopping:
+        close_connection(environ)
+    return response
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; an exception by its kind and place, not by its text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": timestamp(), "level": record.levelname.lower(),
+                "message": record.getMessage(), **getattr(record, "fields", {})}
+        if record.exc_info and record.exc_info[2]:
+            trace = record.exc_info[2]
+            while trace.tb_next:
+                trace = trace.tb_next
+            line["at"] = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
+        return to_json(line).decode()
+
+
+def start_logging() -> None:
+    """Our own lines to standard error, at our own level."""
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # 11 % under load
+
+
+# Stopping. waitress drops what it has accepted when it is told to stop; this does not.
+
+LINGER = 1.0  # seconds in which balancers see /readyz turn 503 while we still accept
+QUIET = 0.5  # seconds without a request after which a kept-alive connection may go
+PATIENCE = 8.0  # seconds after which we stop in any case
+
+
+class Drain:
+    """SIGTERM: /readyz says 503, what was accepted is answered, then exit 0.
+
+    waitress keeps its server to itself, so the handler finds it on the stack that the
+    signal interrupted. All work on it is done in its own loop, by its trigger.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = False
+
+    def install(self) -> None:
+        """Take SIGTERM and SIGINT; only the main thread may."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        server = self._find_server(frame)
+        if server is None or self.stopping:
+            raise SystemExit(0)
+        self.stopping = True
+        sockets = server.map if isinstance(server, MultiSocketServer) else server._map
+        threading.Thread(target=self._run, args=(sockets, number), daemon=True).start()
+
+    @staticmethod
+    def _find_server(frame: FrameType | None) -> BaseWSGIServer | MultiSocketServer | None:
+        while frame:
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, BaseWSGIServer | MultiSocketServer):
+                return owner
+            frame = frame.f_back
+        return None
+
+    def _run(self, sockets: dict[int, Any], number: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        time.sleep(LINGER)
+        listeners = [s for s in sockets.copy().values() if isinstance(s, BaseWSGIServer)]
+        for listener in listeners:
+            listener.trigger.pull_trigger(functools.partial(self._stop_accepting, listener))
+        while self._channels(sockets) and time.monotonic() < deadline:
+            listeners[0].trigger.pull_trigger(lambda: self._close_quiet(sockets))
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    @staticmethod
+    def _channels(sockets: dict[int, Any]) -> list[HTTPChannel]:
+        return [s for s in sockets.copy().values() if isinstance(s, HTTPChannel)]
+
+    @staticmethod
+    def _stop_accepting(listener: BaseWSGIServer) -> None:
+        before = -1
+        while before != len(listener.active_channels):
+            before = len(listener.active_channels)
+            listener.handle_accept()
+        wasyncore.dispatcher.close(listener)
+
+    def _close_quiet(self, sockets: dict[int, Any]) -> None:
+        for channel in self._channels(sockets):
+            busy = channel.requests or channel.request or channel.total_outbufs_len
+            if not busy and time.time() - channel.last_activity > QUIET:
+                channel.handle_close()
+
+
+def close_connection(environ: dict[str, Any]) -> None:
+    """Have waitress answer this request with `Connection: close`; WSGI has no word
+    for it, so the request is made to have asked."""
+    disconnected = environ.get("waitress.client_disconnected")
+    if disconnected is not None:
+        disconnected.__self__.requests[0].headers["CONNECTION"] = "close"
+
+
+# ------------------------------------------------------------------------- Commands
+
+@dataclass(frozen=True)
+class Finding:
+    """A broken invariant: where, what, and what mends it."""
+
+    key: str
+    what: str
+    mend: Callable[[], Any]
+
+
+KEY_SHAPE = re.compile(
+    r"(?P<kind>share|referral|email):(?P<token>[^:{}]+)"
+    r"|(?P<owner>session|user):\{(?P<id>[^{}]+)\}(?::(?P<part>[\w:-]+))?"
+)
+
+
+class Check:
+    """Walks the whole store, key by key, and finds what no request may ever see."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.keys = store, store.keys
+        self.client = store.connections.client
+        self._pending = {str(member) for entry in store.unsettled() for member in entry}
+
+    def findings(self, key: str) -> Iterator[Finding]:
+        """What is wrong with one key; what the journal still holds is not."""
+        shape = KEY_SHAPE.fullmatch(key)
+        if shape is None or self._pending & {shape["token"], shape["id"]}:
+            return
+        subject = shape["kind"] or (shape["owner"] + (f":{shape['part'].split(':')[0]}"
+                                                      if shape["part"] else ""))
+        look = getattr(self, "_" + subject.replace(":", "_"), None)
+        if look:
+            yield from look(key, shape["token"] or shape["id"])
+        elif shape["owner"] == "session":
+            yield from self._session_part(key, shape["id"])
+
+    def _get(self, key: str) -> str:
+        value = self.client.get(key)
+        return value.decode() if value else ""
+
+    def _delete(self, key: str) -> Callable[[], Any]:
+        return lambda: self.client.delete(self.keys.prefix + key)
+
+    def _share(self, key: str, code: str) -> Iterator[Finding]:
+        session_id = self._get(self.keys.share(code))
+        if session_id in self._pending:
+            return
+        chosen = self.client.hvals(self.keys.session(session_id, "shares"))
+        if code.encode() not in chosen:
+            yield Finding(key, "points at a session without this code", self._delete(key))
+
+    def _session(self, key: str, session_id: str) -> Iterator[Finding]:
+        fields = _pairs(self.client.hgetall(self.keys.session(session_id)))
+        owner = fields.get("userId", "")
+        index = self.keys.user(owner, "sessions")
+        if not self.client.exists(self.keys.user(owner)):
+            yield Finding(key, "has no owner", lambda: self._remove(session_id, owner))
+        elif self.client.zscore(index, session_id) is None:
+            yield Finding(key, "is not in its owner's list",
+                          lambda: self.client.zadd(index, {session_id: session_id}))
+        yield from self._session_media(key, session_id, fields)
+        last = int(self._get(self.keys.last_session_id) or 0)
+        if last < int(session_id):
+            yield Finding(key, "has an id that would be given again",
+                          lambda: self.client.set(self.keys.last_session_id, session_id))
+
+    def _session_media(
+        self, key: str, session_id: str, fields: dict[str, str]
+    ) -> Iterator[Finding]:
+        media_key = self.keys.session(session_id, "media")
+        try:
+            count = len(unpack_media(self.client.get(media_key) or b""))
+        except (zlib.error, msgspec.DecodeError):
+            yield Finding(key, "has media that cannot be read", lambda: self.client.set(
+                media_key, pack_media([])))
+            return
+        if str(count) != fields.get("mediaCount"):
+            yield Finding(key, "miscounts its media", lambda: self.client.hset(
+                self.keys.session(session_id), "mediaCount", str(count)))
+
+    def _remove(self, session_id: str, owner: str) -> None:
+        self.store.delete_session(int(session_id), owner)
+
+    def _session_codes(self, key: str, session_id: str) -> Iterator[Finding]:
+        if not self._stands(session_id):
+            yield Finding(key, "is left of a deleted session", lambda: (
+                self.store._purge(int(session_id), "")))
+            return
+        chosen = _pairs(self.client.hgetall(self.keys.session(session_id, "shares")))
+        for code, audience in _pairs(self.client.hgetall(self.keys.prefix + key)).items():
+            shares = self.keys.session(session_id, "shares")
+            if chosen.get(audience) != code:
+                yield Finding(key, f"lists {code[:8]}… that was not chosen", functools.partial(
+                    self.client.hset, shares, audience, code) if audience not in chosen
+                    else functools.partial(self._revoke, session_id, code))
+            if self._get(self.keys.share(code)) != session_id:
+                yield Finding(key, f"lists {code[:8]}… that does not resolve",
+                              functools.partial(self.client.set, self.keys.share(code),
+                                                session_id))
+
+    def _revoke(self, session_id: str, code: str) -> None:
+        self.client.hdel(self.keys.session(session_id, "codes"), code)
+        self.client.delete(self.keys.share(code))
+
+    def _session_visitors(self, key: str, session_id: str) -> Iterator[Finding]:
+        if not self._stands(session_id):
+            yield Finding(key, "is left of a deleted session", self._delete(key))
+        elif self.client.ttl(self.keys.prefix + key) == -1:
+            yield Finding(key, "does not expire", lambda: self.client.expire(
+                self.keys.prefix + key, 2 * DAY))
+
+    def _session_part(self, key: str, session_id: str) -> Iterator[Finding]:
+        if not self._stands(session_id):
+            yield Finding(key, "is left of a deleted session", self._delete(key))
+
+    def _stands(self, session_id: str) -> bool:
+        return bool(self.client.exists(self.keys.session(session_id)))
+
+    def _user(self, key: str, user_id: str) -> Iterator[Finding]:
+        fields = _pairs(self.client.hgetall(self.keys.user(user_id)))
+        for pointer in (self.keys.email(email_digest(fields.get("email", ""))),
+                        self.keys.referral(fields.get("referralCode", ""))):
+            if self._get(pointer) != user_id:
+                yield Finding(key, "is not found by its email or referral code",
+                              functools.partial(self.client.set, pointer, user_id))
+
+    def _user_sessions(self, key: str, user_id: str) -> Iterator[Finding]:
+        index = self.keys.prefix + key
+        for member, _ in self.client.zscan_iter(index):
+            session_id = member.decode()
+            owner = self.client.hget(self.keys.session(session_id), "userId")
+            if owner != user_id.encode() and session_id not in self._pending:
+                yield Finding(key, f"lists {session_id}, which is not there",
+                              functools.partial(self.client.zrem, index, session_id))
+
+    def _pointer(self, key: str, token: str) -> Iterator[Finding]:
+        user_id = self._get(self.keys.prefix + key)
+        if user_id not in self._pending and not self.client.exists(self.keys.user(user_id)):
+            yield Finding(key, "points at no account", self._delete(key))
+
+    _email = _referral = _pointer
+
+
+def scan(store: Store) -> Iterator[str]:
+    """Every key of ours, without its prefix, in bounded memory."""
+    prefix = store.keys.prefix
+    for key in store.connections.client.scan_iter(match=f"{prefix}*", count=1000):
+        yield key.decode("utf-8", "replace").removeprefix(prefix)
+
+
+def progress(store: Store, label: str) -> Any:
+    """The scan of the whole store behind a progress bar on standard error."""
+    size = store.connections.client.dbsize()
+    return click.progressbar(scan(store), length=size, label=label, file=sys.stderr)
+
+
+@click.command("check")
+@click.option("--repair", is_flag=True, help="Mend what is found, and say so.")
+@flask.cli.with_appcontext
+def check_command(repair: bool) -> None:
+    """Walk the whole store and report every broken invariant."""
+    store().settle()
+    check, left, mended = Check(store()), 0, 0
+    with progress(store(), "checking") as keys:
+        for key in keys:
+            for finding in check.findings(key):
+                click.echo(f"{finding.key} {finding.what}{': mended' if repair else ''}")
+                if repair:
+                    finding.mend()
+                    mended += 1
+                else:
+                    left += 1
+    click.echo(f"{left} broken, {mended} mended")
+    if left:
+        raise SystemExit(1)
+
+
+EXPORTED = re.compile(r"(share|referral|email|session|user|visitors):.*")
+
+
+@click.command("export")
+@click.argument("file", type=click.File("w", encoding="utf-8"))
+@flask.cli.with_appcontext
+def export_command(file: io.TextIOBase) -> None:
+    """Write everything but logins to FILE, as JSON Lines; "-" is standard output."""
+    client, prefix = store().connections.client, store().keys.prefix
+    write_line(file, {"joipShareExport": 1, "id": uuid.uuid4().hex, "at": timestamp()})
+    count = 0
+    with progress(store(), "exporting") as keys:
+        for key in keys:
+            if EXPORTED.fullmatch(key) and (row := dump_key(client, prefix, key)):
+                write_line(file, row)
+                count += 1
+    write_line(file, {"end": count})
+    click.echo(f"{count} keys exported", err=True)
+
+
+def write_line(file: io.TextIOBase, row: dict[str, Any]) -> None:
+    """One JSON line."""
+    file.write(to_json(row).decode() + "\n")
+
+
+def dump_key(client: Any, prefix: str, key: str) -> dict[str, Any] | None:
+    """A key as a line; None when it is gone by now."""
+    name = prefix + key
+    read = {
+        b"string": lambda: text(client.get(name) or b""),
+        b"hash": lambda: _pairs(client.hgetall(name)),
+        b"list": lambda: [text(item) for item in client.lrange(name, 0, -1)],
+        b"zset": lambda: {m.decode(): s for m, s in client.zrange(name, 0, -1, withscores=True)},
+    }.get(client.type(name))
+    if read is None:
+        return None
+    row = {"key": key, "type": client.type(name).decode(), "value": read()}
+    ttl = client.pttl(name)
+    return row | ({"expiresAt": int(time.time() * 1000) + ttl} if ttl > 0 else {})
+
+
+def text(value: bytes) -> str | dict[str, str]:
+    """Bytes as JSON can hold them."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def raw(value: str | dict[str, str]) -> bytes:
+    """The bytes that `text` was given."""
+    if isinstance(value, dict):
+        return base64.b64decode(value["base64"])
+    return value.encode()
+
+
+@click.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@flask.cli.with_appcontext
+def import_command(file: Any) -> None:
+    """Read what export wrote into an empty store; when cut short, run it again."""
+    client, keys = store().connections.client, store().keys
+    try:
+        export_id = json.loads(file.readline())["id"]
+    except (ValueError, KeyError, TypeError):
+        raise click.ClickException("this is not an export of Joip Share") from None
+    resumed = client.get(keys.importing)
+    if resumed != export_id.encode():
+        if resumed or any(EXPORTED.fullmatch(key) for key in scan(store())):
+            raise click.ClickException("the store is not empty; nothing was imported")
+        client.set(keys.importing, export_id)
+    count, complete = 0, False
+    size = os.fstat(file.fileno()).st_size if file.name != "-" else None
+    with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
+        for line in file:
+            bar.update(len(line.encode()))
+            row = json.loads(line)
+            if "end" in row:
+                complete = row["end"] == count
+                break
+            load_key(client, keys.prefix, row)
+            count += 1
+    if not complete:
+        raise click.ClickException("the file ends too early; the import is not complete")
+    client.delete(keys.importing)
+    click.echo(f"{count} keys imported", err=True)
+
+
+def load_key(client: Any, prefix: str, row: dict[str, Any]) -> None:
+    """Write one line's key, whole and in one step, whatever was there."""
+    name, value = prefix + row["key"], row["value"]
+    write = {
+        "string": lambda pipe: pipe.set(name, raw(value)),
+        "hash": lambda pipe: pipe.hset(name, mapping=value),
+        "list": lambda pipe: pipe.rpush(name, *map(raw, value)),
+        "zset": lambda pipe: pipe.zadd(name, value),
+    }[row["type"]]
+    with client.pipeline(transaction=True) as pipe:
+        pipe.delete(name)
+        write(pipe)
+        if "expiresAt" in row:
+            pipe.pexpireat(name, row["expiresAt"])
+        pipe.execute()
+
+
+@click.command("create-user")
+@click.option("--email", prompt=True)
+@click.option("--name", prompt=True, default="")
+@click.password_option()
+@flask.cli.with_appcontext
+def create_user_command(email: str, name: str, password: str) -> None:
+    """Make an account."""
+    given = {"email": email, "password": password} | ({"name": name} if name else {})
+    try:
+        new = msgspec.convert(given, Registration)
+        account = store().register(new.email, name, generate_password_hash(new.password))
+    except msgspec.ValidationError as error:
+        raise click.ClickException(validation_problem(str(error)).message) from None
+    except EmailTaken:
+        raise click.ClickException("there is already an account with this email") from None
+    click.echo(f"{account.id} {account.email}")
+
+
+COMMANDS = (check_command, export_command, import_command, create_user_command)
+
+
+# ----------------------------------------------------------------------- create_app
+
+
+@dataclass(frozen=True)
+class Service:
+    """What one application is made of."""
+
+    settings: Settings
+    store: Store
+    limiter: FixedWindowRateLimiter
+    metrics: Metrics
+    drain: Drain
+    headers: tuple[tuple[str, str], ...]
+
+
+def state() -> Service:
+    """The current application's parts."""
+    service: Service = current_app.extensions["joip_share"]
+    return service
+
+
+def store() -> Store:
+    """The current application's store."""
+    return state().store
+
+
+def settings() -> Settings:
+    """The current application's settings."""
+    return state().settings
+
+
+class SubPath:
+    """WSGI: the service lives under PUBLIC_URL's path; marks what is outside it."""
+
+    def __init__(self, app: Callable[..., Any], path: str) -> None:
+        self.app, self.path = app, path
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if path == self.path or path.startswith(self.path + "/"):
+            environ["SCRIPT_NAME"] = self.path
+            environ["PATH_INFO"] = path[len(self.path) :] or "/"
+        else:
+            environ["joip_share.outside"] = True
+        return self.app(environ, start_response)
+
+
+def create_app(
+    settings: Settings | None = None, redis: redis_py.Redis | None = None
+) -> Flask:
+    """The WSGI application.
+
+    Without `settings` it is configured from the environment, as in production, where
+    REDIS_URL and PUBLIC_URL are required: without them it exits with one line.
+    `redis` is a client to use instead of one for `settings.redis_url`.
+    """
+    production = settings is None
+    if settings is None:
+        settings = _production_settings()
+    start_logging()
+    app = Flask(__name__)
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY,
+        PERMANENT_SESSION_LIFETIME=LOGIN_LIFETIME,
+        SEND_FILE_MAX_AGE_DEFAULT=365 * DAY,
+        SESSION_COOKIE_NAME="connect.sid",
+        SESSION_COOKIE_PATH=settings.path or "/",
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.secure,
+        SESSION_REFRESH_EACH_REQUEST=False,
+    )
+    connections = _connections(settings, redis)
+    the_store = Store(connections, Keys(settings.key_prefix))
+    headers = SECURITY_HEADERS | (
+        {"Strict-Transport-Security": "max-age=31536000"} if settings.secure else {}
+    )
+    service = Service(
+        settings, the_store, rate_limiter(the_store, settings.redis_url if not redis else ""),
+        Metrics(), Drain(), tuple(headers.items()),
+    )
+    app.extensions["joip_share"] = service
+    app.session_interface = LoginInterface(app, the_store)  # type: ignore[assignment]
+    app.before_request(begin_request)
+    app.after_request(finish_request)
+    app.register_error_handler(Exception, handle_error)
+    for blueprint in (api, pages, operations):
+        app.register_blueprint(blueprint)
+    for command in COMMANDS:
+        app.cli.add_command(command)
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0
+        )
+    if settings.path:
+        app.wsgi_app = SubPath(app.wsgi_app, settings.path)  # type: ignore[method-assign]
+    if production and threading.current_thread() is threading.main_thread():
+        service.drain.install()
+    return app
+
+
+def _production_settings() -> Settings:
+    try:
+        for name in ("REDIS_URL", "PUBLIC_URL"):
+            if not os.environ.get(name):
+                raise ConfigError(f"{name} is not set")
+        return Settings.from_env(os.environ)
+    except ConfigError as error:
+        raise SystemExit(f"joip_share: {error}") from None
+
+
+def _connections(
+    settings: Settings, redis: redis_py.Redis | None
+) -> Connections | ClusterConnections:
+    if redis is not None:
+        return Connections(redis)
+    url = RedisUrl.parse(settings.redis_url)
+    return ClusterConnections(url) if url.scheme == "redis+cluster" else Connections(
+        connect(url)
+    )
+
+
+# ----------------------------------------------------------------------------- main
+
+
+SERVER = {"threads": 8, "send_bytes": 18_000, "connection_limit": 1000,
+          "asyncore_use_poll": True, "clear_untrusted_proxy_headers": False}
+
+
+def main() -> None:
+    """The service to try: in memory, with a demo, unless REDIS_URL is set."""
+    try:
+        settings = Settings.from_env(os.environ)
+        client = None if settings.redis_url else fakeredis.FakeStrictRedis()
+        app = create_app(settings, client)
+        server = waitress.create_server(app, host="127.0.0.1", port=settings.port, **SERVER)
+    except (ConfigError, OSError) as error:
+        raise SystemExit(f"joip_share: {error}") from None
+    app.extensions["joip_share"].drain.install()
+    print(f"Joip Share on {settings.public_url}/")
+    if client is not None:
+        print(demo(app), flush=True)
+    server.run()
+
+
+def demo(app: Flask) -> str:
+    """A demo account with one shared session; returns what to tell about it."""
+    service: Service = app.extensions["joip_share"]
+    email, password = "demo@example.com", "demo-password"
+    owner = service.store.register(email, "Demo", generate_password_hash(password))
+    with app.app_context():
+        media = [
+            MediaInput(service.settings.origin + asset(f"demo-{n}.svg"), caption=caption)
+            for n, caption in enumerate(DEMO_CAPTIONS, 1)
+        ]
+        new = NewSession("Five hours by the lake", "A demo: pictures drawn for it.",
+                         media=media, thumbnail=media[0].media_url)
+        session = service.store.create_session(owner, new)
+        code = service.store.share(session.id, owner.id)
+        link = share_url(code, owner.referral_code)
+    return (
+        "Nothing outlives this process: everything is kept in its memory.\n"
+        f"A shared session to look at:  {link}\n"
+        f"Its owner signs in with:      {email} / {password}"
+    )
+
+
+DEMO_CAPTIONS = ("Dawn", "Morning", "Noon", "Dusk", "Night")
+
+
+if __name__ == "__main__":
+    main()
