@@ -73,8 +73,8 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, MultiSocketServer
 from werkzeug.exceptions import HTTPException, InternalServerError
-from werkzeug.routing import MapAdapter
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import MapAdapter
 from werkzeug.security import check_password_hash, generate_password_hash
 
 HERE = Path(__file__).parent
@@ -1219,9 +1219,9 @@ class Store:
         self, session_id: int, user_id: str, audience: str, known: str
     ) -> tuple[Any, Any]:
         """Choose the code; in the same round trip, see that a known one is in place."""
-        slot, new_code = self._slot(session_id), str(uuid.uuid4())
+        slot, new_code = self._slot(session_id), known or str(uuid.uuid4())
         call = SHARE.call(slot, user_id, audience, new_code)
-        pointer = ("GET", self.keys.share(known or new_code))
+        pointer = ("GET", self.keys.share(new_code))
         chosen, found = self.connections.execute_many([call, pointer])
         if isinstance(chosen, redis_py.exceptions.NoScriptError):
             chosen = self.run(SHARE, slot, user_id, audience, new_code)
@@ -1543,20 +1543,20 @@ def visit() -> Visit:
 class Login(ServerSideSession):
     """Flask's `session`: read from the store when it is first asked, not before."""
 
-    def __init__(self, load: Callable[[], tuple[str, dict[str, Any]]]) -> None:
-        self._load: Callable[[], tuple[str, dict[str, Any]]] | None = load
-        super().__init__(sid="")
+    def __init__(self, read: Callable[[], tuple[str, dict[str, Any]]]) -> None:
+        self._read: Callable[[], tuple[str, dict[str, Any]]] | None = read
+        super().__init__()
 
     def loaded(self) -> Login:
         """Itself, read from the store."""
-        if self._load:
-            load, self._load = self._load, None
-            self.sid, data = load()
+        if self._read:
+            read, self._read = self._read, None
+            self.sid, data = read()
             dict.update(self, data)
         return self
 
     def get(self, key: str, default: Any = None) -> Any:
-        return super(Login, self.loaded()).get(key, default)
+        return dict.get(self.loaded(), key, default)
 
 
 class LoginInterface(ServerSideSessionInterface):
@@ -1564,17 +1564,15 @@ class LoginInterface(ServerSideSessionInterface):
     not decode, answers 500 to it, writes on reads, and keeps its id at sign-in."""
 
     def __init__(self, app: Flask, store: Store) -> None:
-        super().__init__(app, key_prefix=store.keys.login, serialization_format="json")
+        super().__init__(app, key_prefix=store.keys.login)
         self.store = store
 
     def open_session(self, app: Flask, request: flask.Request) -> Login:
-        return Login(lambda: self._read(request.cookies.get("connect.sid", "")))
+        return Login(functools.partial(self._read, request.environ))
 
     def save_session(self, app: Flask, session: Login, response: Response) -> None:  # type: ignore[override]
         if session.modified:
             super().save_session(app, session, response)
-        elif session.accessed:
-            response.vary.add("Cookie")
 
     def get_expiration_time(self, app: Flask, session: Any) -> datetime:
         return now() + app.permanent_session_lifetime
@@ -1585,17 +1583,17 @@ class LoginInterface(ServerSideSessionInterface):
         login["userId"] = user_id
         self.regenerate(login)
 
-    def _read(self, sid: str) -> tuple[str, dict[str, Any]]:
-        if re.fullmatch(r"[\w-]{43}", sid, re.ASCII):
-            data = self._retrieve_session_data(self._get_store_id(sid))
+    def _read(self, environ: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        match = LOGIN_COOKIE.search(environ.get("HTTP_COOKIE", ""))
+        if match:
+            data = self._retrieve_session_data(self._get_store_id(match[1]))
             if data is not None:
-                return sid, data
+                return match[1], data
         return self._generate_sid(self.sid_length), {}
 
     def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
         try:
-            found = self.store.execute("GET", store_id)
-            return msgspec.json.decode(found or b"", type=dict[str, Any])
+            return _login_decoder.decode(self.store.execute("GET", store_id) or b"")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None  # absent, expired, foreign: nobody is signed in
 
@@ -1609,10 +1607,12 @@ class LoginInterface(ServerSideSessionInterface):
         self.store.execute("SET", store_id, to_json(dict(session)), "EX", seconds)
 
 
+LOGIN_COOKIE = re.compile(r"(?:^|[; ])connect\.sid=([A-Za-z0-9_-]{43})(?:;|$)")
+_login_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
 def current_user_id() -> str | None:
     """Who is signed in; no look-up where no login cookie came."""
-    if "connect.sid=" not in request.environ.get("HTTP_COOKIE", ""):
-        return None
     user_id = flask.session.get("userId")
     return user_id if isinstance(user_id, str) else None
 
@@ -1794,7 +1794,7 @@ def parse_code(text: str) -> str:
 
 
 SHARE_CODE = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.I
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
 )
 
 
@@ -1824,6 +1824,8 @@ PATTERN_MEANS = {
 
 def read_body(kind: type[T], optional: bool = False) -> T:
     """The JSON body as a checked record. 413, 415 or 400 with the field to blame."""
+    if optional and request.environ.get("CONTENT_LENGTH", "0") in ("", "0"):
+        return kind()
     body = request.get_data(cache=False)
     if optional and not body.strip():
         return kind()
@@ -2485,10 +2487,7 @@ class Answer(Response):
             self.headers.extend(common)
             return super().__call__(environ, start_response)
         body: list[bytes] = self.response  # type: ignore[assignment]
-        headers = [*self.headers, *common, NO_STORE]
-        if self.status_code != 204:
-            headers.append(("Content-Length", str(sum(map(len, body)))))
-        start_response(self.status, headers)
+        start_response(self.status, [*self.headers, *common, NO_STORE])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else body
 
 
@@ -2992,7 +2991,7 @@ COMMANDS = (check_command, export_command, import_command, create_user_command)
 
 def state() -> JoipShare:
     """The current application."""
-    return current_app  # type: ignore[return-value]
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def store() -> Store:
