@@ -109,7 +109,7 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read and check every setting. Raises ConfigError naming the wrong one."""
-        port = _env_int(environ, "PORT", 8000, 0, 65535)
+        port = _env_int(environ, "PORT", 8000, 1, 65535)
         public_url = environ.get("PUBLIC_URL") or f"http://127.0.0.1:{port}"
         settings = cls(
             redis_url=environ.get("REDIS_URL", ""),
@@ -519,7 +519,8 @@ def connect(url: RedisUrl) -> redis_py.Redis | redis_py.RedisCluster:
 
 
 class Breaker:
-    """Fails fast while Redis is away, and lets one request at a time find it back.
+    """Around each exchange with Redis: fails fast while Redis is away, lets one request
+    at a time find it back, and turns every driver's error into StoreUnavailable.
 
     Without it every thread waits out its timeout, and 80 requests take 80 timeouts.
     """
@@ -527,23 +528,18 @@ class Breaker:
     def __init__(self) -> None:
         self._open_until = 0.0
 
-    def admit(self) -> None:
-        """Before an exchange with Redis. Raises StoreUnavailable while it is away."""
+    def __enter__(self) -> None:
         if self._open_until:
             moment = time.monotonic()
             if moment < self._open_until:
                 raise StoreUnavailable("CircuitOpen")
             self._open_until = moment + STORE_TIMEOUT  # the others wait for this one
 
-    def failed(self, error: redis_py.RedisError) -> StoreUnavailable:
-        """After an exchange that failed: what to raise instead of the driver's error."""
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         away = isinstance(error, AWAY)
         self._open_until = time.monotonic() + BREAKER_COOLDOWN if away else 0.0
-        return StoreUnavailable(type(error).__name__)
-
-    def succeeded(self) -> None:
-        """After an exchange that did not."""
-        self._open_until = 0.0
+        if isinstance(error, redis_py.RedisError):
+            raise StoreUnavailable(type(error).__name__) from error
 
 
 class Connections:
@@ -556,32 +552,22 @@ class Connections:
 
     def __init__(self, client: redis_py.Redis) -> None:
         self.client = client
-        self._breaker = Breaker()
+        self.breaker = Breaker()
         self._local = threading.local()
 
     def execute(self, *command: Any) -> Any:
         """One command, one round trip, Redis's plain reply."""
-        self._breaker.admit()
-        try:
+        with self.breaker:
             connection = self._connection()
             connection.send_command(*command)
-            reply = connection.read_response()
-        except redis_py.RedisError as error:
-            raise self._breaker.failed(error) from error
-        self._breaker.succeeded()
-        return reply
+            return connection.read_response()
 
     def execute_many(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one round trip; an error is returned in its place."""
-        self._breaker.admit()
-        try:
+        with self.breaker:
             connection = self._connection()
             connection.send_packed_command(connection.pack_commands(commands))
-            replies = [self._reply_or_error(connection) for _ in commands]
-        except redis_py.RedisError as error:
-            raise self._breaker.failed(error) from error
-        self._breaker.succeeded()
-        return replies
+            return [self._reply_or_error(connection) for _ in commands]
 
     def _connection(self) -> Any:
         connection = getattr(self._local, "connection", None)
@@ -611,24 +597,19 @@ class Connections:
 class ClusterConnections:
     """The same two calls on Redis Cluster, where each command finds its own node."""
 
-    def __init__(self, url: RedisUrl) -> None:
-        self._url = url
-        self._breaker = Breaker()
+    def __init__(self, make: Callable[[], redis_py.RedisCluster]) -> None:
+        self._make = make
+        self.breaker = Breaker()
 
     @functools.cached_property
     def client(self) -> redis_py.RedisCluster:
         """Made on first use: RedisCluster connects when it is constructed."""
-        return connect(self._url)
+        return self._make()
 
     def execute(self, *command: Any) -> Any:
         """One command, one round trip."""
-        self._breaker.admit()
-        try:
-            reply = self.client.execute_command(*command)
-        except redis_py.RedisError as error:
-            raise self._breaker.failed(error) from error
-        self._breaker.succeeded()
-        return reply
+        with self.breaker:
+            return self.client.execute_command(*command)
 
     def execute_many(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands, one after another; an error is returned in its place."""
@@ -1692,7 +1673,6 @@ REFUSED: dict[type[Exception], str] = {
     EmailTaken: "EMAIL_TAKEN",
     BadIntervals: "INVALID_REQUEST",
     StoreUnavailable: "STORE_UNAVAILABLE",
-    redis_py.RedisError: "STORE_UNAVAILABLE",  # from the rate limiter's own storage
 }
 
 HTTP_ERRORS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}
@@ -1721,6 +1701,7 @@ def handle_error(error: Exception) -> Response:
     problem = as_problem(error)
     if problem.code == "STORE_UNAVAILABLE":
         state().metrics.store_errors.inc()
+        flask.session.modified = False  # a login that was not written is not tried again
     body: dict[str, Any] = {
         "error": HTTPStatus(problem.status).phrase,
         "message": problem.message,
@@ -2116,7 +2097,7 @@ FAILED_LOGINS = RateLimitItemPerMinute(5, 15, namespace="login")
 
 def rate_limiter(store: Store, redis_url: str) -> FixedWindowRateLimiter:
     """limits' fixed window, counted in our Redis, so that it holds across processes."""
-    if redis_url.startswith("redis+cluster:"):
+    if isinstance(store.connections, ClusterConnections):
         options = {"key_prefix": store.keys.limits, "socket_timeout": STORE_TIMEOUT}
         return FixedWindowRateLimiter(RedisClusterStorage(redis_url, **options))
     pool = store.connections.client.connection_pool
@@ -2126,14 +2107,20 @@ def rate_limiter(store: Store, redis_url: str) -> FixedWindowRateLimiter:
 
 def spend(limit: RateLimitItem, *who: str) -> None:
     """Count one attempt; 429 when there were too many."""
-    if settings().ratelimit_enabled and not state().limiter.hit(limit, *who):
-        raise rate_limited(limit, *who)
+    if settings().ratelimit_enabled:
+        with store().connections.breaker:
+            allowed = state().limiter.hit(limit, *who)
+        if not allowed:
+            raise rate_limited(limit, *who)
 
 
 def check_limit(limit: RateLimitItem, *who: str) -> None:
     """429 when there were too many attempts; counts none."""
-    if settings().ratelimit_enabled and not state().limiter.test(limit, *who):
-        raise rate_limited(limit, *who)
+    if settings().ratelimit_enabled:
+        with store().connections.breaker:
+            allowed = state().limiter.test(limit, *who)
+        if not allowed:
+            raise rate_limited(limit, *who)
 
 
 def rate_limited(limit: RateLimitItem, *who: str) -> Problem:
@@ -2153,13 +2140,15 @@ def rate_limited(limit: RateLimitItem, *who: str) -> Problem:
 
 def remembered() -> tuple[str, str] | None:
     """The referral and share code of the visitor's first touch, within 30 days."""
-    match = REFERRAL_COOKIE.fullmatch(request.cookies.get("joip_ref", ""))
+    match = REFERRAL_COOKIE.search(request.environ.get("HTTP_COOKIE", ""))
     if not match or not 0 <= time.time() - int(match[2]) <= REFERRAL_LIFETIME:
         return None
     return match[1], match[3]
 
 
-REFERRAL_COOKIE = re.compile(r"([a-z0-9]{8})\.([0-9]{1,12})\.([0-9a-f-]{36}|)")
+REFERRAL_COOKIE = re.compile(
+    r"(?:^|[; ])joip_ref=([a-z0-9]{8})\.([0-9]{1,12})\.([0-9a-f-]{36}|)(?:;|$)"
+)
 
 
 def remember(response: Response, code: str, share_code: str = "") -> None:
@@ -2396,6 +2385,35 @@ def readyz() -> Response:
     return answer(body, 200 if ready else 503, {} if ready else {"Retry-After": "1"})
 
 
+def start_checks(app: JoipShare) -> None:
+    """Finish what a crash cut short, and warn of a Redis that may lose shares."""
+    try:
+        settled = app.store.settle()
+        if settled:
+            log.warning("finished %d things that a crash had cut short", settled)
+        with app.store.connections.breaker:
+            for warning in durability_warnings(app.store.connections.client):
+                log.warning(warning)
+    except StoreUnavailable as error:
+        log.warning("Redis does not answer yet: %s", error)
+
+
+def durability_warnings(client: Any) -> Iterator[str]:
+    """What in Redis's configuration could make a share vanish, by name."""
+    nodes = client.get_primaries() if isinstance(client, redis_py.RedisCluster) else [None]
+    for node in nodes:
+        target = client.get_redis_connection(node) if node else client
+        try:
+            config = target.config_get("appendonly", "save", "maxmemory-policy")
+        except redis_py.ResponseError:
+            return  # a managed Redis that hides its configuration
+        if config.get("appendonly") == "no" and not config.get("save"):
+            yield "Redis keeps nothing on disk: appendonly is no and save is empty"
+        policy = config.get("maxmemory-policy", "noeviction")
+        if policy != "noeviction":
+            yield f"Redis can evict keys: maxmemory-policy is {policy}, not noeviction"
+
+
 NOT_READY = {
     "ReadOnlyError": "read-only replica",
     "OutOfMemoryError": "out of memory",
@@ -2522,7 +2540,6 @@ class JoipShare(Flask):
         super().__init__(__name__)
         self.settings = settings
         self.store = Store(connections, Keys(settings.key_prefix))
-        self.limiter = rate_limiter(self.store, settings.redis_url)
         self.metrics = Metrics()
         self.drain = Drain()
         self.session_interface = LoginInterface(self, self.store)  # type: ignore[assignment]
@@ -2531,6 +2548,14 @@ class JoipShare(Flask):
         self.before_request(self._begin)
         self.after_request(self._finish)
         self.register_error_handler(Exception, handle_error)
+
+    @functools.cached_property
+    def limiter(self) -> FixedWindowRateLimiter:
+        """The rate limits' counters; made on first use, on Cluster it connects."""
+        return rate_limiter(self.store, self.settings.redis_url)
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Nothing: handle_error has logged what was unexpected, without its text."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
@@ -2601,6 +2626,7 @@ def start_logging() -> None:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
+    logging.getLogger("waitress").setLevel(logging.WARNING)  # it would log paths
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # 11 % under load
 
 
@@ -2683,147 +2709,126 @@ def close_connection(environ: dict[str, Any]) -> None:
 
 # ------------------------------------------------------------------------- Commands
 
-@dataclass(frozen=True)
-class Finding:
-    """A broken invariant: where, what, and what mends it."""
-
-    key: str
-    what: str
-    mend: Callable[[], Any]
-
-
-KEY_SHAPE = re.compile(
-    r"(?P<kind>share|referral|email):(?P<token>[^:{}]+)"
-    r"|(?P<owner>session|user):\{(?P<id>[^{}]+)\}(?::(?P<part>[\w:-]+))?"
-)
+Finding = tuple[str, Callable[[], Any]]  # what is wrong, and what mends it
 
 
 class Check:
-    """Walks the whole store, key by key, and finds what no request may ever see."""
+    """Finds broken invariants key by key, in bounded memory.
+
+    Each method is given one key of its kind, and yields findings. What the journal
+    still holds is not broken but under way.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store, self.keys = store, store.keys
-        self.client = store.connections.client
-        self._pending = {str(member) for entry in store.unsettled() for member in entry}
+        self.redis = store.connections.client
+        self._under_way = {str(x) for entry in store.unsettled() for x in entry if x}
+        self._kinds: list[tuple[str, Callable[[str, str], Iterator[Finding]]]] = [
+            (r"share:([^:]+)", self._share),
+            (r"(?:email|referral):([^:]+)", self._pointer),
+            (r"session:\{([0-9]+)\}", self._session),
+            (r"session:\{([0-9]+)\}:.+", self._session_part),
+            (r"session:\{([0-9]+)\}:codes", self._codes),
+            (r"session:\{([0-9]+)\}:visitors:.+", self._visitors),
+            (r"user:\{(\w+)\}", self._user),
+            (r"user:\{(\w+)\}:sessions", self._user_sessions),
+        ]
 
     def findings(self, key: str) -> Iterator[Finding]:
-        """What is wrong with one key; what the journal still holds is not."""
-        shape = KEY_SHAPE.fullmatch(key)
-        if shape is None or self._pending & {shape["token"], shape["id"]}:
-            return
-        subject = shape["kind"] or (shape["owner"] + (f":{shape['part'].split(':')[0]}"
-                                                      if shape["part"] else ""))
-        look = getattr(self, "_" + subject.replace(":", "_"), None)
-        if look:
-            yield from look(key, shape["token"] or shape["id"])
-        elif shape["owner"] == "session":
-            yield from self._session_part(key, shape["id"])
+        """What is wrong with one key, given without its prefix."""
+        for pattern, look in self._kinds:
+            match = re.fullmatch(pattern, key)
+            if match and match[1] not in self._under_way:
+                yield from look(self.keys.prefix + key, match[1])
 
-    def _get(self, key: str) -> str:
-        value = self.client.get(key)
-        return value.decode() if value else ""
+    def _text(self, key: str) -> str:
+        return (self.redis.get(key) or b"").decode()
+
+    def _hash(self, key: str) -> dict[str, str]:
+        return _pairs(self.redis.hgetall(key))
 
     def _delete(self, key: str) -> Callable[[], Any]:
-        return lambda: self.client.delete(self.keys.prefix + key)
+        return lambda: self.redis.delete(key)
 
     def _share(self, key: str, code: str) -> Iterator[Finding]:
-        session_id = self._get(self.keys.share(code))
-        if session_id in self._pending:
-            return
-        chosen = self.client.hvals(self.keys.session(session_id, "shares"))
-        if code.encode() not in chosen:
-            yield Finding(key, "points at a session without this code", self._delete(key))
-
-    def _session(self, key: str, session_id: str) -> Iterator[Finding]:
-        fields = _pairs(self.client.hgetall(self.keys.session(session_id)))
-        owner = fields.get("userId", "")
-        index = self.keys.user(owner, "sessions")
-        if not self.client.exists(self.keys.user(owner)):
-            yield Finding(key, "has no owner", lambda: self._remove(session_id, owner))
-        elif self.client.zscore(index, session_id) is None:
-            yield Finding(key, "is not in its owner's list",
-                          lambda: self.client.zadd(index, {session_id: session_id}))
-        yield from self._session_media(key, session_id, fields)
-        last = int(self._get(self.keys.last_session_id) or 0)
-        if last < int(session_id):
-            yield Finding(key, "has an id that would be given again",
-                          lambda: self.client.set(self.keys.last_session_id, session_id))
-
-    def _session_media(
-        self, key: str, session_id: str, fields: dict[str, str]
-    ) -> Iterator[Finding]:
-        media_key = self.keys.session(session_id, "media")
-        try:
-            count = len(media_items(unpack_media(self.client.get(media_key) or b"")))
-        except (zlib.error, msgspec.DecodeError):
-            yield Finding(key, "has media that cannot be read", lambda: self.client.set(
-                media_key, pack_media([])))
-            return
-        if str(count) != fields.get("mediaCount"):
-            yield Finding(key, "miscounts its media", lambda: self.client.hset(
-                self.keys.session(session_id), "mediaCount", str(count)))
-
-    def _remove(self, session_id: str, owner: str) -> None:
-        self.store.delete_session(int(session_id), owner)
-
-    def _session_codes(self, key: str, session_id: str) -> Iterator[Finding]:
-        if not self._stands(session_id):
-            yield Finding(key, "is left of a deleted session", lambda: (
-                self.store._purge(int(session_id), "")))
-            return
-        chosen = _pairs(self.client.hgetall(self.keys.session(session_id, "shares")))
-        for code, audience in _pairs(self.client.hgetall(self.keys.prefix + key)).items():
-            shares = self.keys.session(session_id, "shares")
-            if chosen.get(audience) != code:
-                yield Finding(key, f"lists {code[:8]}… that was not chosen", functools.partial(
-                    self.client.hset, shares, audience, code) if audience not in chosen
-                    else functools.partial(self._revoke, session_id, code))
-            if self._get(self.keys.share(code)) != session_id:
-                yield Finding(key, f"lists {code[:8]}… that does not resolve",
-                              functools.partial(self.client.set, self.keys.share(code),
-                                                session_id))
-
-    def _revoke(self, session_id: str, code: str) -> None:
-        self.client.hdel(self.keys.session(session_id, "codes"), code)
-        self.client.delete(self.keys.share(code))
-
-    def _session_visitors(self, key: str, session_id: str) -> Iterator[Finding]:
-        if not self._stands(session_id):
-            yield Finding(key, "is left of a deleted session", self._delete(key))
-        elif self.client.ttl(self.keys.prefix + key) == -1:
-            yield Finding(key, "does not expire", lambda: self.client.expire(
-                self.keys.prefix + key, 2 * DAY))
-
-    def _session_part(self, key: str, session_id: str) -> Iterator[Finding]:
-        if not self._stands(session_id):
-            yield Finding(key, "is left of a deleted session", self._delete(key))
-
-    def _stands(self, session_id: str) -> bool:
-        return bool(self.client.exists(self.keys.session(session_id)))
-
-    def _user(self, key: str, user_id: str) -> Iterator[Finding]:
-        fields = _pairs(self.client.hgetall(self.keys.user(user_id)))
-        for pointer in (self.keys.email(email_digest(fields.get("email", ""))),
-                        self.keys.referral(fields.get("referralCode", ""))):
-            if self._get(pointer) != user_id:
-                yield Finding(key, "is not found by its email or referral code",
-                              functools.partial(self.client.set, pointer, user_id))
-
-    def _user_sessions(self, key: str, user_id: str) -> Iterator[Finding]:
-        index = self.keys.prefix + key
-        for member, _ in self.client.zscan_iter(index):
-            session_id = member.decode()
-            owner = self.client.hget(self.keys.session(session_id), "userId")
-            if owner != user_id.encode() and session_id not in self._pending:
-                yield Finding(key, f"lists {session_id}, which is not there",
-                              functools.partial(self.client.zrem, index, session_id))
+        session_id = self._text(key)
+        chosen = self._hash(self.keys.session(session_id, "shares")).values()
+        if code not in chosen and session_id not in self._under_way:
+            yield "points at a session that does not have this code", self._delete(key)
 
     def _pointer(self, key: str, token: str) -> Iterator[Finding]:
-        user_id = self._get(self.keys.prefix + key)
-        if user_id not in self._pending and not self.client.exists(self.keys.user(user_id)):
-            yield Finding(key, "points at no account", self._delete(key))
+        user_id = self._text(key)
+        if user_id not in self._under_way and not self._hash(self.keys.user(user_id)):
+            yield "points at no account", self._delete(key)
 
-    _email = _referral = _pointer
+    def _session(self, key: str, session_id: str) -> Iterator[Finding]:
+        fields, last_id = self._hash(key), self.keys.last_session_id
+        owner = fields.get("userId", "")
+        index = self.keys.user(owner, "sessions")
+        if not self._hash(self.keys.user(owner)):
+            yield "has no owner", lambda: self.store.delete_session(int(session_id), owner)
+            return
+        if self.redis.zscore(index, session_id) is None:
+            yield "is not in its owner's list", lambda: self.redis.zadd(
+                index, {session_id: session_id})
+        if int(self._text(last_id) or 0) < int(session_id):
+            yield "has an id that would be given again", lambda: self.redis.set(
+                last_id, session_id)
+        media = self.redis.get(self.keys.session(session_id, "media"))
+        if str(_media_count(media)) != fields.get("mediaCount"):
+            yield "miscounts its media", lambda: self._recount(key, session_id, media)
+
+    def _recount(self, key: str, session_id: str, media: bytes | None) -> None:
+        if _media_count(media) is None:
+            self.redis.set(self.keys.session(session_id, "media"), pack_media([]))
+        self.redis.hset(key, "mediaCount", str(_media_count(media) or 0))
+
+    def _session_part(self, key: str, session_id: str) -> Iterator[Finding]:
+        if not self.store._stands(int(session_id)):  # noqa: SLF001
+            yield "is left of a deleted session", self._delete(key)
+
+    def _codes(self, key: str, session_id: str) -> Iterator[Finding]:
+        shares = self.keys.session(session_id, "shares")
+        chosen = self._hash(shares)
+        for code, audience in self._hash(key).items():
+            if not self.store._stands(int(session_id)):  # noqa: SLF001
+                yield "names a deleted session's code", self._delete(self.keys.share(code))
+            elif chosen.setdefault(audience, code) != code:
+                yield "lists a second code for one audience", functools.partial(
+                    self.redis.hdel, key, code)
+            elif self._text(self.keys.share(code)) != session_id:
+                yield "lists a code that does not resolve", functools.partial(
+                    self.redis.set, self.keys.share(code), session_id)
+            if not self.redis.hexists(shares, audience):
+                yield "lists a code that was not chosen", functools.partial(
+                    self.redis.hset, shares, audience, code)
+
+    def _visitors(self, key: str, session_id: str) -> Iterator[Finding]:
+        if self.redis.ttl(key) == -1:
+            yield "does not expire", lambda: self.redis.expire(key, 2 * DAY)
+
+    def _user(self, key: str, user_id: str) -> Iterator[Finding]:
+        fields = self._hash(key)
+        for pointer in (self.keys.email(email_digest(fields.get("email", ""))),
+                        self.keys.referral(fields.get("referralCode", ""))):
+            if self._text(pointer) != user_id:
+                yield "is not found by its email or referral code", functools.partial(
+                    self.redis.set, pointer, user_id)
+
+    def _user_sessions(self, key: str, user_id: str) -> Iterator[Finding]:
+        for member, _ in self.redis.zscan_iter(key):
+            session_id = member.decode()
+            owner = self._hash(self.keys.session(session_id)).get("userId")
+            if owner != user_id and session_id not in self._under_way:
+                yield f"lists {session_id}, which is not there", functools.partial(
+                    self.redis.zrem, key, session_id)
+
+
+def _media_count(blob: bytes | None) -> int | None:
+    try:
+        return len(media_items(unpack_media(blob or b"")))
+    except (zlib.error, msgspec.DecodeError):
+        return None
 
 
 def scan(store: Store) -> Iterator[str]:
@@ -2845,18 +2850,16 @@ def progress(store: Store, label: str) -> Any:
 def check_command(repair: bool) -> None:
     """Walk the whole store and report every broken invariant."""
     store().settle()
-    check, left, mended = Check(store()), 0, 0
+    check, found = Check(store()), 0
     with progress(store(), "checking") as keys:
         for key in keys:
-            for finding in check.findings(key):
-                click.echo(f"{finding.key} {finding.what}{': mended' if repair else ''}")
+            for what, mend in check.findings(key):
+                found += 1
                 if repair:
-                    finding.mend()
-                    mended += 1
-                else:
-                    left += 1
-    click.echo(f"{left} broken, {mended} mended")
-    if left:
+                    mend()
+                click.echo(f"{key} {what}{': mended' if repair else ''}")
+    click.echo(f"{found} found{', all mended' if found and repair else ''}")
+    if found and not repair:
         raise SystemExit(1)
 
 
@@ -3021,7 +3024,8 @@ class SubPath:
 
 
 def create_app(
-    settings: Settings | None = None, redis: redis_py.Redis | None = None
+    settings: Settings | None = None,
+    redis: redis_py.Redis | redis_py.RedisCluster | None = None,
 ) -> JoipShare:
     """The WSGI application.
 
@@ -3033,7 +3037,7 @@ def create_app(
     if settings is None:
         settings = _production_settings()
     start_logging()
-    app = JoipShare(settings, _connections(settings, redis))
+    app = JoipShare(settings, connections_to(redis or RedisUrl.parse(settings.redis_url)))
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY,
         PERMANENT_SESSION_LIFETIME=LOGIN_LIFETIME,
@@ -3056,6 +3060,7 @@ def create_app(
         app.wsgi_app = SubPath(app.wsgi_app, settings.path)  # type: ignore[method-assign]
     if production and threading.current_thread() is threading.main_thread():
         app.drain.install()
+        start_checks(app)
     return app
 
 
@@ -3069,15 +3074,17 @@ def _production_settings() -> Settings:
         raise SystemExit(f"joip_share: {error}") from None
 
 
-def _connections(
-    settings: Settings, redis: redis_py.Redis | None
+def connections_to(
+    redis: redis_py.Redis | redis_py.RedisCluster | RedisUrl,
 ) -> Connections | ClusterConnections:
-    if redis is not None:
+    """The way to talk to a client's or an URL's Redis."""
+    if isinstance(redis, redis_py.RedisCluster):
+        return ClusterConnections(lambda: redis)
+    if isinstance(redis, redis_py.Redis):
         return Connections(redis)
-    url = RedisUrl.parse(settings.redis_url)
-    return ClusterConnections(url) if url.scheme == "redis+cluster" else Connections(
-        connect(url)
-    )
+    if redis.scheme == "redis+cluster":
+        return ClusterConnections(functools.partial(connect, redis))
+    return Connections(connect(redis))
 
 
 # ----------------------------------------------------------------------------- main
