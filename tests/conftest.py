@@ -1,0 +1,128 @@
+"""Fixtures: a store and an app in memory, and the same on real servers."""
+
+from __future__ import annotations
+
+import fakeredis
+import pytest
+
+import joip_share
+from servers import PERSON, Client, RedisServer, Service
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    """One redis-server for all tests that need a real one."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def real_redis(redis_server):
+    """A client of the real server, emptied."""
+    redis_server.client.flushall()
+    return redis_server.client
+
+
+@pytest.fixture(params=["fakeredis", "redis"])
+def redis(request):
+    """An empty Redis: the one in memory, then the real one."""
+    if request.param == "fakeredis":
+        return fakeredis.FakeStrictRedis()
+    return request.getfixturevalue("real_redis")
+
+
+@pytest.fixture
+def settings():
+    """The settings of the app under test."""
+    return joip_share.Settings(ratelimit_enabled=False)
+
+
+@pytest.fixture
+def app(settings):
+    """The app on a store in memory."""
+    return joip_share.create_app(settings, fakeredis.FakeStrictRedis())
+
+
+class Visitor:
+    """Flask's test client with a browser's user agent, and the steps most tests take."""
+
+    def __init__(self, app):
+        self.client = app.test_client()
+
+    def __getattr__(self, name):
+        return getattr(self.client, name)
+
+    def open(self, path, method="GET", agent=PERSON, headers=(), **options):
+        given = {"User-Agent": agent, **dict(headers)}
+        return self.client.open(path, method=method, headers=given, **options)
+
+    def get(self, path, **options):
+        return self.open(path, "GET", **options)
+
+    def post(self, path, **options):
+        return self.open(path, "POST", **options)
+
+    def patch(self, path, **options):
+        return self.open(path, "PATCH", **options)
+
+    def delete(self, path, **options):
+        return self.open(path, "DELETE", **options)
+
+    def sign_up(self, email="owner@example.com", **more):
+        """Register; the user."""
+        given = {"email": email, "password": "long enough"} | more
+        answer = self.post("/api/register", json=given)
+        assert answer.status_code == 201, answer.text
+        return answer.json
+
+    def make_session(self, media=3, **more):
+        """Create a session; its id."""
+        items = [{"mediaUrl": f"https://example.org/{n}.jpg"} for n in range(media)]
+        given = {"title": "A walk", "media": items} | more
+        answer = self.post("/api/sessions", json=given)
+        assert answer.status_code == 201, answer.text
+        return answer.json["id"]
+
+    def share(self, session_id, **body):
+        """Share a session; what the API says."""
+        answer = self.post(f"/api/sessions/{session_id}/share", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+
+@pytest.fixture
+def visitor(app):
+    """A stranger with a browser."""
+    return Visitor(app)
+
+
+@pytest.fixture
+def owner(app):
+    """Somebody signed in."""
+    person = Visitor(app)
+    person.user = person.sign_up()
+    return person
+
+
+@pytest.fixture
+def new_visitor(app):
+    """Makes strangers, each with cookies of their own."""
+    return lambda: Visitor(app)
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory):
+    """The service as a process of its own, on a Redis of its own, without rate limits."""
+    folder = tmp_path_factory.mktemp("live")
+    with (
+        RedisServer(folder) as server,
+        Service(folder, server.url, RATELIMIT_ENABLED="0") as service,
+    ):
+        service.redis = server.client
+        yield service
+
+
+@pytest.fixture
+def new_client(live):
+    """Makes clients of the live service, each with cookies of their own."""
+    return lambda: Client(live.url)
