@@ -23,7 +23,7 @@ PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0
 
 
 def need(program: str) -> str:
-    """The program's path. Where it is missing, CI fails; a laptop skips and says why."""
+    """The program's path. Where it is missing, CI fails; a laptop skips, saying why."""
     path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         why = f"{program} is not installed: run `make test` as root, or use apt"
@@ -50,6 +50,17 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20, what: str = "") 
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain for {what or condition}")
         time.sleep(0.02)
+
+
+def contents(client: Any, match: str = "*") -> dict[bytes, Any]:
+    """All that a Redis or a Cluster holds: key → its value, in a form to compare."""
+    read = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+    }
+    return {key: read[client.type(key)](key) for key in client.scan_iter(match)}
 
 
 class Process:
@@ -96,7 +107,9 @@ class Process:
 class RedisServer(Process):
     """A redis-server; `options` are its command line's, such as `--appendonly yes`."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *options: str, port: int = 0, wait: bool = True
+    ) -> None:
         self.port, self.folder, self.options = port or free_port(), folder, options
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, protocol=2)
@@ -105,11 +118,13 @@ class RedisServer(Process):
              "--dir", str(folder), "--save", "", *options],
             folder / f"redis-{self.port}.log",
         )  # fmt: skip
-        wait_for(self.client.ping, what="redis-server")
+        if wait:
+            wait_for(self.client.ping, what="redis-server")
 
-    def again(self) -> RedisServer:
-        """The same server, started anew after it was killed."""
-        return RedisServer(self.folder, *self.options, port=self.port)
+    def again(self, *more: str, wait: bool = True) -> RedisServer:
+        """The same server, started anew after it was killed, with more options."""
+        options = (*self.options, *more)
+        return RedisServer(self.folder, *options, port=self.port, wait=wait)
 
 
 class Service(Process):
