@@ -122,9 +122,11 @@ class RedisServer(Process):
             wait_for(self.client.ping, what="redis-server")
 
     def again(self, *more: str, wait: bool = True) -> RedisServer:
-        """The same server, started anew after it was killed, with more options."""
+        """The same server, started anew after it was killed; `more` options, once."""
         options = (*self.options, *more)
-        return RedisServer(self.folder, *options, port=self.port, wait=wait)
+        server = RedisServer(self.folder, *options, port=self.port, wait=wait)
+        server.options = self.options
+        return server
 
 
 class Service(Process):

@@ -84,6 +84,7 @@ def loading(bed: Bed) -> Iterator[None]:
     yield
     bed.client.config_set("key-load-delay", 0)
     wait_for(bed.client.ping)
+    bed.client.unlink(*bed.client.scan_iter("filler:*", 1000))
 
 
 @contextlib.contextmanager
