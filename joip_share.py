@@ -30,12 +30,12 @@ import hashlib
 import hmac
 import io
 import ipaddress
-import json
 import logging
 import os
 import re
 import secrets
 import signal
+import string
 import sys
 import threading
 import time
@@ -47,8 +47,8 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import click
 import crawleruseragents
@@ -63,10 +63,11 @@ import yaml
 from flask import Blueprint, Flask, Response, current_app, request
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import RedisClusterStorage, RedisStorage
+from limits.storage import RedisClusterStorage, RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 from markupsafe import Markup
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec.structs import astuple
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from waitress import wasyncore
@@ -162,18 +163,18 @@ def _checked_public_url(text: str) -> str:
         parts.port  # noqa: B018 - raises ValueError when it is no port
     except ValueError:
         raise wrong from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    host = parts.hostname or ""
+    if (
+        parts.scheme not in ("http", "https")
+        or not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+:[0-9a-f:.]*", host, re.ASCII)
+        or not re.fullmatch(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", parts.path, re.ASCII)
+        or parts.query or parts.fragment or parts.username or parts.port == 0
+    ):
         raise wrong
-    if not re.fullmatch(r"(/[\w.~-]+)*/?", parts.path, re.ASCII):
-        raise wrong
-    if parts.query or parts.fragment or parts.username:
-        raise wrong
-    port = f":{parts.port}" if parts.port not in (None, _DEFAULT_PORT[parts.scheme]) else ""
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
-
-
-_DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -194,28 +195,33 @@ class RedisUrl:
         scheme, _, rest = text.partition("://")
         if scheme in ("redis", "rediss", "unix"):
             try:
-                redis_py.ConnectionPool.from_url(text)
-                if scheme != "unix" and not urlsplit(text).hostname:
-                    raise ValueError
+                redis_py.ConnectionPool.from_url(text).make_connection()  # no connect
+                sound = _names_one_redis(urlsplit(text))
             except (ValueError, TypeError):
-                raise ConfigError("REDIS_URL is malformed") from None
+                sound = False
+            if not sound:
+                raise ConfigError("REDIS_URL is malformed")
             return cls(text, scheme)
         if scheme not in ("redis+sentinel", "redis+cluster"):
             raise ConfigError(
                 "REDIS_URL must begin with redis://, rediss://, unix://, "
                 "redis+sentinel:// or redis+cluster://"
             )
+        return cls._parse_hosts(text, scheme, rest)
+
+    @classmethod
+    def _parse_hosts(cls, text: str, scheme: str, rest: str) -> RedisUrl:
         match = re.fullmatch(
             r"(?:(?P<user>[^:@/]*):(?P<password>[^@/]*)@)?(?P<hosts>[^/@]+)"
             r"(?:/(?P<service>[\w.-]+)?(?:/(?P<db>[0-9]{1,4}))?)?",
             rest,
         )
-        hosts = [re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", h)
-                 for h in (match["hosts"].split(",") if match else [""])]
+        hosts = [re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", host)
+                 for host in (match["hosts"].split(",") if match else [""])]
         if not match or not all(h and int(h[2]) < 65536 for h in hosts):
             raise ConfigError("REDIS_URL is malformed: expected host:port,host:port")
         if (scheme == "redis+sentinel") != bool(match["service"]):
-            raise ConfigError("REDIS_URL: redis+sentinel://… ends in /NAME, and only it")
+            raise ConfigError("REDIS_URL: redis+sentinel, and only it, ends in /NAME")
         return cls(
             text, scheme, tuple((h[1].strip("[]"), int(h[2])) for h in hosts if h),
             match["service"] or "", int(match["db"] or 0),
@@ -223,11 +229,18 @@ class RedisUrl:
         )
 
 
+def _names_one_redis(url: SplitResult) -> bool:
+    if url.scheme == "unix":
+        return bool(url.path)
+    database = re.fullmatch(r"/?|/[0-9]{1,4}", url.path, re.ASCII)
+    return bool(url.hostname and url.port != 0 and database)
+
+
 # ----------------------------------------------------------------------------- Keys
 
 
 class Keys:
-    """Every Redis key of the service, made in one place; `{…}` is a Cluster hash tag."""
+    """Every Redis key, made in one place; `{…}` is a Redis Cluster hash tag."""
 
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
@@ -286,8 +299,13 @@ Description = Annotated[str, Meta(max_length=2000)]
 Seconds = Annotated[int, Meta(ge=1, le=60)]
 Url = Annotated[
     str,
-    Meta(max_length=2048, pattern=r"^[hH][tT][tT][pP][sS]?://[^\s/?#\\\x00-\x20]"
-                                  r"[^\s\\\x00-\x20\x7f]*\Z"),
+    Meta(
+        max_length=2048,
+        # http(s), perhaps a user, a host, perhaps a port, and no blank or backslash
+        pattern=r"^[hH][tT][tT][pP][sS]?://(?:[^\s/?#\\@\x00-\x20\x7f]*@)?"
+        r"(?:\[[0-9a-fA-F:.]+\]|[^\s/?#\\@:\[\]\x00-\x20\x7f]+)(?::[0-9]{0,5})?"
+        r"(?:[/?#][^\s\\\x00-\x20\x7f]*)?\Z",
+    ),
 ]
 Caption = Annotated[str, Meta(max_length=500)]
 Transition = Literal["fade", "slide", "zoom", "flip", "none"]
@@ -352,7 +370,7 @@ class NewSession(Input):
 
     def __post_init__(self) -> None:
         if self.interval_min > self.interval_max:
-            raise ValueError("intervalMin must not be above intervalMax")
+            raise BadIntervals
 
 
 class ShareRequest(Input):
@@ -381,20 +399,41 @@ class Account(User):
     password: str
 
 
-class Session(Row):
-    """A slideshow without its media, as its owner sees it."""
+class Slideshow(Row):
+    """What everyone who sees a session sees of it."""
 
-    id: int
     title: str
     description: str
-    user_id: str
+    thumbnail: str | None
+    media_count: int
     interval_min: int
     interval_max: int
     transition: str
-    thumbnail: str | None
-    media_count: int
-    is_public: bool
     created_at: str
+
+
+class Preview(Slideshow, kw_only=True):
+    """What anyone with the link may know: no media URL, no id, no email."""
+
+    owner_name: str
+    share_code: str
+
+
+class Session(Slideshow, kw_only=True):
+    """A session without its media, as its owner sees it."""
+
+    id: int
+    user_id: str
+    is_public: bool
+    updated_at: str
+
+
+class SharedSession(Slideshow, kw_only=True):
+    """A session as a recipient plays it: its owner by name, not by id."""
+
+    owner_name: str
+    id: int
+    is_public: bool
     updated_at: str
 
 
@@ -417,37 +456,71 @@ class Share(Row):
     user_id: str | None
 
 
-class Preview(Row):
-    """What anyone with the link may know: no media URL, no id, no email."""
+class Summary(Row):
+    """A session in its owner's list."""
 
-    share_code: str
-    title: str
-    description: str
-    thumbnail: str | None
-    media_count: int
-    interval_min: int
-    interval_max: int
-    transition: str
-    owner_name: str
+    session: Session
+    shared: bool
+    opens: int
+    signups: int
+
+
+class Opened(Row):
+    """A preview, why its open was left out ("" when it counted), and whether the
+    referral code brought a click."""
+
+    preview: Preview
+    reason: str
+    clicked: bool
+
+
+class Signup(Row):
+    """One credited sign-up."""
+
     created_at: str
+    source: str
+    session_id: int | None
 
 
-class SharedSession(Row):
-    """A session as a recipient plays it: as its owner's, without the owner's id."""
+class Referrals(Row):
+    """A user's referral counters by "clicks:direct" and the like, and a page of
+    history; `cursor` is where the next page begins."""
 
-    id: int
-    title: str
-    description: str
-    owner_name: str
-    interval_min: int
-    interval_max: int
-    transition: str
-    thumbnail: str | None
-    media_count: int
-    is_public: bool
-    created_at: str
-    updated_at: str
+    counts: dict[str, int]
+    history: list[Signup]
+    cursor: int | None
 
+
+class Stats(Row):
+    """A session's counters; `daily` is oldest first and has no gaps."""
+
+    totals: dict[str, int]
+    excluded: dict[str, int]
+    daily: list[dict[str, str | int]]
+    referrers: list[dict[str, str | int]]
+
+
+class SessionStep(Struct, array_like=True, tag="session"):
+    """A journal entry: a session is being made, shared or deleted. The nonce tells
+    apart what two requests do at once."""
+
+    session_id: int
+    owner: str
+    audience: str = ""
+    code: str = ""
+    nonce: str = msgspec.field(default_factory=lambda: secrets.token_hex(4))
+
+
+class UserStep(Struct, array_like=True, tag="user"):
+    """A journal entry: an account is being made."""
+
+    user_id: str
+    digest: str
+    referral_code: str
+
+
+Step = SessionStep | UserStep
+_step = msgspec.json.Decoder(Step)
 
 EVENTS = ("opens", "views", "visitors", "plays", "signups")
 EXCLUSIONS = ("head", "bot", "prefetch", "owner")
@@ -476,13 +549,17 @@ def media_items(media: Raw) -> list[Raw]:
     return msgspec.json.decode(media, type=list[Raw])
 
 
-def to_fields(given: Struct, **more: Any) -> list[str | int]:
-    """A record's given members as a Redis hash's field, value, field, value…"""
+def to_fields(given: Struct, **more: Any) -> dict[str, str]:
+    """A record's given members, but its media, as the fields of a Redis hash."""
     members = msgspec.to_builtins(given) | more
     members.pop("media", None)
-    pairs = ((k, "" if v is None else int(v) if isinstance(v, bool) else v)
-             for k, v in members.items())
-    return [x for pair in pairs for x in pair]
+    return {k: "" if v is None else str(int(v) if isinstance(v, bool) else v)
+            for k, v in members.items()}
+
+
+def flat(fields: Mapping[str, str]) -> list[str]:
+    """Field, value, field, value…, as HSET takes them."""
+    return [x for pair in fields.items() for x in pair]
 
 
 # ---------------------------------------------------------------------- Connections
@@ -496,26 +573,35 @@ Command = Sequence[Any]
 AWAY = (redis_py.ConnectionError, redis_py.TimeoutError)
 
 
-def connect(url: RedisUrl) -> redis_py.Redis | redis_py.RedisCluster:
-    """A client for any of Redis's engines. Nothing is retried behind our back:
-    redis-py's ten retries with backoff would hold a thread for seconds."""
-    options: dict[str, Any] = {
-        "protocol": 2,  # one reply shape for every engine
-        "socket_timeout": STORE_TIMEOUT,
-        "socket_connect_timeout": STORE_TIMEOUT / 2,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    if url.scheme == "redis+cluster":
-        nodes = [redis_py.cluster.ClusterNode(*host) for host in url.hosts]
-        return redis_py.RedisCluster(
-            startup_nodes=nodes, username=url.username, password=url.password, **options
-        )
-    if url.scheme == "redis+sentinel":
-        quick = options | {"socket_timeout": 0.3, "socket_connect_timeout": 0.3}
-        options |= {"username": url.username, "password": url.password, "db": url.db}
-        sentinel = redis_py.Sentinel(url.hosts, sentinel_kwargs=quick, **options)
-        return sentinel.master_for(url.service)
-    return redis_py.Redis.from_url(url.text, **options)
+# Nothing is retried behind our back: redis-py's ten retries with backoff would hold a
+# thread for seconds.
+CONNECTION: dict[str, Any] = {
+    "protocol": 2,  # one reply shape for every engine
+    "socket_timeout": STORE_TIMEOUT,
+    "socket_connect_timeout": STORE_TIMEOUT / 2,
+    "retry": Retry(NoBackoff(), 0),
+}
+
+
+def connect(url: RedisUrl) -> redis_py.Redis:
+    """A client of one Redis, or of the master that Sentinels name."""
+    if url.scheme != "redis+sentinel":
+        return redis_py.Redis.from_url(url.text, **CONNECTION)
+    quick = CONNECTION | {"socket_timeout": 0.3, "socket_connect_timeout": 0.3}
+    login = {"username": url.username, "password": url.password, "db": url.db}
+    sentinel = redis_py.Sentinel(
+        url.hosts, sentinel_kwargs=quick, **CONNECTION | login
+    )
+    master: redis_py.Redis = sentinel.master_for(url.service)
+    return master
+
+
+def connect_cluster(url: RedisUrl) -> redis_py.RedisCluster:
+    """A client of a Redis Cluster; connects at once."""
+    nodes = [redis_py.cluster.ClusterNode(*host) for host in url.hosts]
+    return redis_py.RedisCluster(
+        startup_nodes=nodes, username=url.username, password=url.password, **CONNECTION
+    )
 
 
 class Breaker:
@@ -624,6 +710,19 @@ class ClusterConnections:
             raise
 
 
+def connections_to(
+    redis: redis_py.Redis | redis_py.RedisCluster | RedisUrl,
+) -> Connections | ClusterConnections:
+    """The way to talk to a client's or an URL's Redis."""
+    if isinstance(redis, redis_py.RedisCluster):
+        return ClusterConnections(lambda: redis)
+    if isinstance(redis, redis_py.Redis):
+        return Connections(redis)
+    if redis.scheme == "redis+cluster":
+        return ClusterConnections(lambda: connect_cluster(redis))
+    return Connections(connect(redis))
+
+
 # -------------------------------------------------------------------------- Scripts
 
 
@@ -646,16 +745,9 @@ class Script:
         return ("EVAL", self.text, len(keys), *keys, *args)
 
 
-PREVIEW_FIELDS = (
-    "title", "description", "thumbnail", "mediaCount", "intervalMin", "intervalMax",
-    "transition", "ownerName", "createdAt",
-)
-PLAY_FIELDS = (*PREVIEW_FIELDS, "isPublic", "updatedAt")
-
-
-def hmget(fields: Sequence[str]) -> str:
-    """Lua that reads these fields of the session."""
-    return f"redis.call('HMGET', session, {', '.join(map(repr, fields))})"
+# What a link shows, in the order of the records' members.
+SHARED_FIELDS = """redis.call('HMGET', session, 'title', 'description', 'thumbnail',
+  'mediaCount', 'intervalMin', 'intervalMax', 'transition', 'createdAt', 'ownerName')"""
 
 
 SESSION_KEYS = (
@@ -696,7 +788,9 @@ if reason == '' then
     local known = tonumber(redis.call('HGET', daily, day .. ':visitors') or 0)
     local grown = redis.call('PFCOUNT', visitors) - known
     if grown > 0 then count('visitors', grown, day, oldest) end
-    if redis.call('TTL', visitors) < 0 then redis.call('EXPIRE', visitors, {2 * DAY}) end
+    if redis.call('TTL', visitors) < 0 then
+      redis.call('EXPIRE', visitors, {2 * DAY})
+    end
   end
   if host ~= '' then
     if redis.call('HLEN', referrers) >= 100
@@ -706,7 +800,7 @@ if reason == '' then
 elseif reason ~= 'uncounted' then
   redis.call('HINCRBY', stats, 'excluded:' .. reason, 1)
 end
-return {{reason, {hmget(PREVIEW_FIELDS)}}}
+return {{reason, {SHARED_FIELDS}}}
 """)
 
 # Closes: a play by someone whom the link was not meant for.
@@ -714,9 +808,12 @@ PLAY = Script(SESSION_KEYS + COUNT + SHARED + f"""
 local code, day, oldest, viewer, counted = unpack(ARGV)
 local owner, audience = shared(code)
 if not audience then return false end
-if audience ~= '*' and viewer ~= audience and viewer ~= owner then return 'forbidden' end
+if audience ~= '*' and viewer ~= audience and viewer ~= owner then
+  return 'forbidden'
+end
 if counted == '1' and viewer ~= owner then count('plays', 1, day, oldest) end
-return {{{hmget(PLAY_FIELDS)}, redis.call('GET', media)}}
+return {{{SHARED_FIELDS}, redis.call('HGET', session, 'updatedAt'),
+        redis.call('GET', media)}}
 """)
 
 # Closes: a beacon or a sign-up that brings a deleted session's counters back.
@@ -824,32 +921,52 @@ return {redis.call('HGETALL', KEYS[1]), rows, first}
 # ---------------------------------------------------------------------------- Store
 
 
-class SessionNotFound(Exception):
+class Refusal(Exception):
+    """What the store will not do; `code` is its name in the API's errors."""
+
+    code: str
+
+
+class SessionNotFound(Refusal):
     """There is no such session."""
 
+    code = "SESSION_NOT_FOUND"
 
-class UserNotFound(Exception):
+
+class UserNotFound(Refusal):
     """There is no such account."""
 
+    code = "USER_NOT_FOUND"
 
-class NotOwner(Exception):
+
+class NotOwner(Refusal):
     """The session belongs to someone else."""
 
+    code = "NOT_OWNER"
 
-class NotShared(Exception):
+
+class NotShared(Refusal):
     """The code is unknown, paused or deleted; which of them is nobody's business."""
 
+    code = "SHARED_SESSION_NOT_FOUND"
 
-class NotForYou(Exception):
+
+class NotForYou(Refusal):
     """The link is bound to another account."""
 
+    code = "NOT_FOR_YOU"
 
-class EmailTaken(Exception):
+
+class EmailTaken(Refusal):
     """There is an account with this email."""
 
+    code = "EMAIL_TAKEN"
 
-class BadIntervals(Exception):
+
+class BadIntervals(Refusal):
     """intervalMin would come to lie above intervalMax."""
+
+    code = "INVALID_REQUEST"
 
 
 REFUSALS = {
@@ -863,16 +980,16 @@ KNOWN_LIMIT = 100_000  # codes remembered in the process: some 30 MB
 
 
 class Known(dict[str, Any]):
-    """A bounded memory of what never changes while it lives: code → place.
+    """A bounded memory of what never changes while it lives, such as code → place.
 
     It saves a look-up and decides nothing: the session's slot does (invariant 1).
     """
 
-    def remember(self, code: str, place: Any) -> None:
-        """Keep it; the oldest goes when there are too many."""
+    def remember(self, key: str, value: Any) -> None:
+        """Keep it; when there is too much, all that was kept goes."""
         if len(self) >= KNOWN_LIMIT:
-            self.pop(next(iter(self)), None)
-        self[code] = place
+            self.clear()
+        self[key] = value
 
 
 def now() -> datetime:
@@ -917,8 +1034,9 @@ def email_digest(email: str) -> str:
 
 def _pairs(reply: Any) -> dict[str, str]:
     """HGETALL's reply, a flat list from scripts and a dict from RedisCluster."""
-    items = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2])
-    return {k.decode(): v.decode() for k, v in items}
+    if not isinstance(reply, dict):
+        reply = dict(zip(reply[::2], reply[1::2], strict=True))
+    return {k.decode(): v.decode() for k, v in reply.items()}
 
 
 def _session(session_id: int, fields: dict[str, str]) -> Session:
@@ -931,7 +1049,7 @@ class Store:
     """Accounts, sessions, links and counters in Redis; right after any race or crash.
 
     1. *The slot is the truth.* `share:<code>` and the in-process map only say where to
-       look; OPEN, PLAY and SEEN answer from the session's slot, in the step that counts.
+       look; OPEN, PLAY and SEEN answer from the session's slot, in the counting step.
     2. *A code handed out resolves.* `share` returns a code only when `share:<code>` is
        written and SEAL then found the session standing and listed the code; `codes`,
        not `shares`, is what owners are shown. Sharing again repairs a lost pointer.
@@ -971,20 +1089,18 @@ class Store:
                 raise
         return self.connections.execute(*script.call_anew(keys, *args))
 
-    def run_many(self, calls: Sequence[Call]) -> list[Any]:
-        """Several scripts' replies in one round trip. What answered NOSCRIPT did not
-        run, so running it again counts nothing twice."""
-        if len(calls) == 1:
-            script, keys, args = calls[0]
-            return [self.run(script, keys, *args)]
+    def run_many(self, calls: Sequence[Call], *commands: Command) -> list[Any]:
+        """Replies of several scripts, then of plain commands, in one round trip. What
+        answered NOSCRIPT did not run, so running it again counts nothing twice."""
         replies = self.connections.execute_many(
-            [script.call(keys, *args) for script, keys, args in calls]
+            [*(script.call(keys, *args) for script, keys, args in calls), *commands]
         )
         for i, (script, keys, args) in enumerate(calls):
             if isinstance(replies[i], redis_py.exceptions.NoScriptError):
                 replies[i] = self.connections.execute(*script.call_anew(keys, *args))
-            elif isinstance(replies[i], redis_py.RedisError):
-                raise StoreUnavailable(type(replies[i]).__name__) from replies[i]
+        for reply in replies:
+            if isinstance(reply, redis_py.RedisError):
+                raise StoreUnavailable(type(reply).__name__) from reply
         return replies
 
     def _owned(self, script: Script, session_id: int, user_id: str, *args: Any) -> Any:
@@ -999,50 +1115,55 @@ class Store:
     # The journal: what spans slots, until it is done.
 
     @contextlib.contextmanager
-    def _journaled(self, *entry: Any) -> Iterator[None]:
+    def _journaled(self, step: Step) -> Iterator[None]:
         """Around steps that span slots. A refusal leaves nothing to settle; a lost
         connection may, so then the entry stays."""
-        member = to_json(entry)
-        self.execute("ZADD", self.keys.journal, time.time(), member)
+        entry = to_json(step)
+        self.execute("ZADD", self.keys.journal, time.time(), entry)
         try:
             yield
         except StoreUnavailable:
             raise
         except Exception:
-            self._done(member)
+            self._done(entry)
             raise
-        self._done(member)
+        self._done(entry)
 
-    def _done(self, member: bytes) -> None:
-        self.execute("ZREM", self.keys.journal, member)
+    def _done(self, entry: bytes) -> None:
+        self.execute("ZREM", self.keys.journal, entry)
         self.settle()
 
-    def unsettled(self, older_than: float = 0) -> list[list[Any]]:
-        """Journal entries of at least that age in seconds, oldest first."""
+    def unsettled(self, older_than: float = 0) -> Iterator[tuple[bytes, Step]]:
+        """Journal entries of at least that age in seconds, oldest first, and what they
+        say. What cannot be read is left to `flask check`."""
         oldest = time.time() - older_than
-        members = self.execute(
-            "ZRANGEBYSCORE", self.keys.journal, "-inf", oldest, "LIMIT", 0, 100
-        )
-        return [msgspec.json.decode(member) for member in members]
+        for entry in self.execute("ZRANGEBYSCORE", self.keys.journal, "-inf", oldest):
+            with contextlib.suppress(msgspec.DecodeError):
+                yield entry, _step.decode(entry)
 
     def settle(self) -> int:
         """Finish what a crash cut short; returns how many things that was."""
-        entries = self.unsettled(JOURNAL_PATIENCE)
-        for kind, *entry in entries:
-            {"session": self._settle_session, "user": self._settle_user}[kind](*entry)
-            self.execute("ZREM", self.keys.journal, to_json([kind, *entry]))
-        return len(entries)
+        settled = 0
+        for entry, step in self.unsettled(JOURNAL_PATIENCE):
+            if isinstance(step, UserStep):
+                self._settle_user(step)
+            else:
+                self._settle_session(step)
+            settled += self.execute("ZREM", self.keys.journal, entry)
+        return settled
 
-    def _settle_session(self, session_id: int, owner: str, code: str) -> None:
-        if self._stands(session_id):
-            self._index(session_id, owner)
+    def _settle_session(self, step: SessionStep) -> None:
+        if step.code:
+            self._publish(step)
+        if self.stands(step.session_id):
+            self._index(step.session_id, step.owner)
         else:
-            self._purge(session_id, owner, code)
+            self.purge(step.session_id, step.owner)
 
-    def _settle_user(self, user_id: str, digest: str, referral_code: str) -> None:
-        if not self.execute("EXISTS", self.keys.user(user_id)):
-            self.run(FORGET, [self.keys.email(digest)], user_id)
-            self.run(FORGET, [self.keys.referral(referral_code)], user_id)
+    def _settle_user(self, step: UserStep) -> None:
+        if not self.execute("EXISTS", self.keys.user(step.user_id)):
+            self.run(FORGET, [self.keys.email(step.digest)], step.user_id)
+            self.run(FORGET, [self.keys.referral(step.referral_code)], step.user_id)
 
     # Accounts
 
@@ -1057,13 +1178,13 @@ class Store:
             referral_code=new_referral_code(), created_at=timestamp(),
         )
         digest = email_digest(email)
-        with self._journaled("user", account.id, digest, account.referral_code):
+        with self._journaled(UserStep(account.id, digest, account.referral_code)):
             if not self._claim(self.keys.email(digest), account.id):
                 raise EmailTaken
             if not self._claim(self.keys.referral(account.referral_code), account.id):
                 self.run(FORGET, [self.keys.email(digest)], account.id)
                 return self.register(email, name, password)
-            fields = to_fields(account)
+            fields = flat(to_fields(account))
             self.execute("HSET", self.keys.user(account.id), *fields)
         return account
 
@@ -1100,13 +1221,12 @@ class Store:
             new, userId=owner.id, ownerName=owner.name, mediaCount=len(new.media),
             createdAt=made, updatedAt=made,
         )
-        stored = {k: v for k, v in zip(fields[::2], fields[1::2])
-                  if v != "" or k not in DEFAULTS}
-        with self._journaled("session", session_id, owner.id, ""):
-            args = [x for pair in stored.items() for x in pair]
-            self.run(CREATE, self._slot(session_id), pack_media(new.media), *args)
+        stored = {k: v for k, v in fields.items() if v != "" or k not in DEFAULTS}
+        with self._journaled(SessionStep(session_id, owner.id)):
+            slot, media = self._slot(session_id), pack_media(new.media)
+            self.run(CREATE, slot, media, *flat(stored))
             self._index(session_id, owner.id)
-        return _session(session_id, {k: str(v) for k, v in stored.items()})
+        return _session(session_id, stored)
 
     def read_session(
         self, session_id: int, user_id: str
@@ -1130,13 +1250,15 @@ class Store:
             "ZREVRANGEBYSCORE", self.keys.user(user_id, "sessions"),
             f"({before}", "-inf", "LIMIT", 0, limit + 1,
         )]
-        replies = self.run_many([(SUMMARY, self._slot(i), ()) for i in ids[:limit]])
+        shown, more = ids[:limit], ids[limit:]
+        replies = self.run_many([(SUMMARY, self._slot(i), ()) for i in shown])
         rows = [
             Summary(_session(i, _pairs(fields)), bool(links), int(opens or 0),
                     int(signups or 0))
-            for i, (fields, links, (opens, signups)) in zip(ids, replies) if fields
+            for i, (fields, links, (opens, signups)) in zip(shown, replies, strict=True)
+            if fields
         ]
-        return rows, ids[limit - 1] if len(ids) > limit else None
+        return rows, shown[-1] if more else None
 
     def update_session(
         self, session_id: int, user_id: str, patch: SessionPatch
@@ -1146,39 +1268,41 @@ class Store:
         media = b""
         if patch.media is not UNSET:
             media, more["mediaCount"] = pack_media(patch.media), len(patch.media)
-        fields = self._owned(
-            UPDATE, session_id, user_id, media, *to_fields(patch, **more)
-        )
-        return _session(session_id, _pairs(fields))
+        fields = flat(to_fields(patch, **more))
+        updated = self._owned(UPDATE, session_id, user_id, media, *fields)
+        return _session(session_id, _pairs(updated))
 
     def delete_session(self, session_id: int, user_id: str) -> None:
         """Take the session away in one step, then purge what pointed at it.
         Raises SessionNotFound, NotOwner."""
-        with self._journaled("session", session_id, user_id, ""):
+        with self._journaled(SessionStep(session_id, user_id)):
             older = [self.keys.visitors(session_id, today(ago)) for ago in (-1, 1, 2)]
             slot = (*self._slot(session_id), *older)
             reply = self.run(REMOVE, slot, user_id)
             if isinstance(reply, bytes):
                 raise REFUSALS[reply]
-            self._purge(session_id, user_id)
+            self.purge(session_id, user_id)
 
-    def _purge(self, session_id: int, owner: str, *more_codes: str) -> None:
+    def purge(self, session_id: int, owner: str = "") -> None:
+        """Take away what points at a deleted session, its code list at the very end."""
         listed = self.execute("HKEYS", self.keys.session(session_id, "codes"))
-        codes = [code.decode() for code in listed] + [c for c in more_codes if c]
-        self.connections.execute_many([
+        codes = [code.decode() for code in listed]
+        self.run_many(
+            [],
             *(("DEL", self.keys.share(code)) for code in codes),
             ("ZREM", self.keys.user(owner, "sessions"), session_id),
-        ])
+        )
         self.execute("DEL", self.keys.session(session_id, "codes"))
 
-    def _stands(self, session_id: int) -> bool:
+    def stands(self, session_id: int) -> bool:
+        """Whether the session exists."""
         return bool(self.execute("EXISTS", self.keys.session(session_id)))
 
     def _index(self, session_id: int, owner: str) -> None:
         """List the session for its owner, unless it is deleted meanwhile."""
         index = self.keys.user(owner, "sessions")
         self.execute("ZADD", index, session_id, session_id)
-        if not self._stands(session_id):
+        if not self.stands(session_id):
             self.execute("ZREM", index, session_id)
 
     # Sharing
@@ -1187,41 +1311,32 @@ class Store:
         """The code of the session's link for `audience`, made on first demand.
         Raises SessionNotFound, NotOwner, UserNotFound for an unknown audience."""
         if audience != GENERAL and not self.execute("EXISTS", self.keys.user(audience)):
-            raise UserNotFound if self._stands(session_id) else SessionNotFound
-        known = self._places.get(f"{session_id}/{audience}", "")
-        chosen, pointer = self._choose(session_id, user_id, audience, known)
-        code, sealed = chosen[0].decode(), chosen[1]
-        if not (sealed and code == known and pointer == b"%d" % session_id):
-            self._publish(session_id, user_id, audience, code)
-            self._places.remember(f"{session_id}/{audience}", code)
-        return code
-
-    def _choose(
-        self, session_id: int, user_id: str, audience: str, known: str
-    ) -> tuple[Any, Any]:
-        """Choose the code; in the same round trip, see that a known one is in place."""
-        slot, new_code = self._slot(session_id), known or str(uuid.uuid4())
-        call = SHARE.call(slot, user_id, audience, new_code)
-        pointer = ("GET", self.keys.share(new_code))
-        chosen, found = self.connections.execute_many([call, pointer])
-        if isinstance(chosen, redis_py.exceptions.NoScriptError):
-            chosen = self.run(SHARE, slot, user_id, audience, new_code)
-        for reply in (chosen, found):
-            if isinstance(reply, redis_py.RedisError):
-                raise StoreUnavailable(type(reply).__name__) from reply
+            raise UserNotFound if self.stands(session_id) else SessionNotFound
+        key = f"{session_id}/{audience}"
+        new_code = str(uuid.uuid4())
+        known: str = self._places.get(key, new_code)
+        share = SHARE, self._slot(session_id), (user_id, audience, new_code)
+        chosen, pointer = self.run_many([share], ("GET", self.keys.share(known)))
         if isinstance(chosen, bytes):
             raise REFUSALS[chosen]
-        return chosen, found
+        code: str = chosen[0].decode()
+        sealed = chosen[1]
+        if not (sealed and code == known and pointer == b"%d" % session_id):
+            step = SessionStep(session_id, user_id, audience, code)
+            with self._journaled(step):
+                if not self._publish(step):
+                    raise SessionNotFound
+            self._places.remember(key, code)
+        return code
 
-    def _publish(
-        self, session_id: int, user_id: str, audience: str, code: str
-    ) -> None:
+    def _publish(self, step: SessionStep) -> bool:
         """Point the code at its session, then list it there, if the session stands."""
-        with self._journaled("session", session_id, user_id, code):
-            self.execute("SET", self.keys.share(code), session_id)
-            if not self.run(SEAL, self._slot(session_id), audience, code):
-                self.execute("DEL", self.keys.share(code))
-                raise SessionNotFound
+        pointer = self.keys.share(step.code)
+        self.execute("SET", pointer, step.session_id)
+        if self.run(SEAL, self._slot(step.session_id), step.audience, step.code):
+            return True
+        self.execute("DEL", pointer)
+        return False
 
     def _place(self, code: str) -> tuple[int, tuple[str, ...]]:
         """Which session a code may belong to, and its keys. Raises NotShared."""
@@ -1256,7 +1371,10 @@ class Store:
                 self.run(CLICK, calls[1][1], "session_share", -1)
             raise NotShared
         reason, row = reply
-        return Opened(preview(code, row), reason.decode(), len(calls) > 1)
+        shown = Preview(
+            *_slideshow(row[:-1]), owner_name=row[-1].decode(), share_code=code
+        )
+        return Opened(shown, reason.decode(), len(calls) > 1)
 
     def play_shared(
         self, code: str, viewer: str, counted: bool = False
@@ -1269,8 +1387,12 @@ class Store:
             raise NotShared
         if reply == b"forbidden":
             raise NotForYou
-        row, media = reply
-        return shared_row(self._place(code)[0], row), unpack_media(media)
+        row, updated, media = reply
+        session = SharedSession(
+            *_slideshow(row[:-1]), owner_name=row[-1].decode(), id=self._place(code)[0],
+            is_public=True, updated_at=updated.decode(),
+        )
+        return session, unpack_media(media)
 
     def count_shared(self, code: str, counter: str) -> int:
         """One more of `counter` for the code's session; its id. Raises NotShared."""
@@ -1286,7 +1408,8 @@ class Store:
             raise SessionNotFound
         if owner.decode() != user_id:
             raise NotOwner
-        return Stats.of(*(_counts(h) for h in hashes), days=days)
+        totals, daily, referrers = map(_counts, hashes)
+        return _stats(totals, daily, referrers, days)
 
     def visitor_key(self, day: str) -> bytes:
         """That day's random HMAC key, the same in every process, gone in two days."""
@@ -1338,7 +1461,7 @@ class Store:
     def referral_report(self, user_id: str, limit: int, cursor: int) -> Referrals:
         """The user's clicks and sign-ups; history newest first, from `cursor` down
         (-1: from the newest)."""
-        keys = [self.keys.user(user_id, "referrals"), self.keys.user(user_id, "signups")]
+        keys = [self.keys.user(user_id, part) for part in ("referrals", "signups")]
         counts, rows, rest = self.run(REPORT, keys, limit - 1, cursor)
         history = [msgspec.json.decode(row, type=Signup) for row in reversed(rows)]
         return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
@@ -1351,91 +1474,31 @@ class Store:
         return {"redis": "ok"}
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A session in its owner's list."""
-
-    session: Session
-    shared: bool
-    opens: int
-    signups: int
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A preview, why its open was left out ("" when it counted), and whether the
-    referral code brought a click."""
-
-    preview: Preview
-    reason: str
-    clicked: bool
-
-
-class Signup(Row):
-    """One credited sign-up."""
-
-    created_at: str
-    source: str
-    session_id: int | None
-
-
-@dataclass(frozen=True)
-class Referrals:
-    """A user's referral counters by "clicks:direct" and the like, and a page of
-    history; `cursor` is where the next page begins."""
-
-    counts: dict[str, int]
-    history: list[Signup]
-    cursor: int | None
-
-
-class Stats(Row):
-    """A session's counters, as `contract.md` has them."""
-
-    totals: dict[str, int]
-    excluded: dict[str, int]
-    daily: list[dict[str, str | int]]
-    referrers: list[dict[str, str | int]]
-
-    @classmethod
-    def of(
-        cls, totals: dict[str, int], daily: dict[str, int], hosts: dict[str, int],
-        days: int,
-    ) -> Stats:
-        """From the stored hashes; days without a count are filled with zeros."""
-        dates = [today(ago) for ago in reversed(range(days))]
-        largest = sorted(hosts.items(), key=lambda item: (-item[1], item[0]))[:20]
-        return cls(
-            totals={event: totals.get(event, 0) for event in EVENTS},
-            excluded={r: totals.get(f"excluded:{r}", 0) for r in EXCLUSIONS},
-            daily=[
-                {"date": d} | {e: daily.get(f"{d}:{e}", 0) for e in EVENTS} for d in dates
-            ],
-            referrers=[{"host": host, "opens": opens} for host, opens in largest],
-        )
+def _stats(
+    totals: dict[str, int], daily: dict[str, int], hosts: dict[str, int], days: int
+) -> Stats:
+    largest = sorted(hosts.items(), key=lambda item: (-item[1], item[0]))[:20]
+    return Stats(
+        totals={event: totals.get(event, 0) for event in EVENTS},
+        excluded={r: totals.get(f"excluded:{r}", 0) for r in EXCLUSIONS},
+        daily=[
+            {"date": day} | {event: daily.get(f"{day}:{event}", 0) for event in EVENTS}
+            for day in map(today, reversed(range(days)))
+        ],
+        referrers=[{"host": host, "opens": opens} for host, opens in largest],
+    )
 
 
 def _counts(reply: Any) -> dict[str, int]:
     return {field: int(value) for field, value in _pairs(reply).items()}
 
 
-def preview(code: str, row: list[bytes | None]) -> Preview:
-    """A preview from PREVIEW_FIELDS as Redis holds them; absent means empty."""
-    title, text, image, count, low, high, how, name, made = [v or b"" for v in row]
-    return Preview(
-        code, title.decode(), text.decode(), image.decode() or None, int(count),
-        int(low), int(high), how.decode(), name.decode(), made.decode(),
-    )
-
-
-def shared_row(session_id: int, row: list[bytes | None]) -> SharedSession:
-    """What a recipient gets, from PLAY_FIELDS as Redis holds them."""
-    p = preview("", row[: len(PREVIEW_FIELDS)])
-    public, updated = [v or b"" for v in row[len(PREVIEW_FIELDS) :]]
-    return SharedSession(
-        session_id, p.title, p.description, p.owner_name, p.interval_min,
-        p.interval_max, p.transition, p.thumbnail, p.media_count, public == b"1",
-        p.created_at, updated.decode(),
+def _slideshow(row: list[bytes | None]) -> tuple[Any, ...]:
+    """A Slideshow's members from what Redis holds, where absent means empty."""
+    title, text, image, count, low, high, transition, made = [v or b"" for v in row]
+    return (
+        title.decode(), text.decode(), image.decode() or None, int(count), int(low),
+        int(high), transition.decode(), made.decode(),
     )
 
 
@@ -1444,27 +1507,39 @@ REFERRAL_CODE = re.compile(r"[a-z0-9]{8}")
 
 def new_referral_code() -> str:
     """Eight random characters of [a-z0-9]."""
-    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(8))
+    return "".join(
+        secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8)
+    )
 
 
 # --------------------------------------------------------------------------- Visits
 
 # What `crawler-user-agents` (monperrus, monthly releases) does not know of.
-UNFURLERS = re.compile(
-    r"Iframely|Valve/Steam|Snap URL Preview|MicrosoftPreview|SkypeUriPreview"
-    r"|Viber|kakaotalk-scrap|Zoom\.us|Bitrix link preview|Synapse \(bot|Nextcloud"
-    r"|LinkPreview|link.?preview|url.?preview|unfurl|Cardyb|Mattermost|Rocket\.Chat"
-    r"|GoogleMessages|Google-Safety|Embedly|vkShare|Lemmy/|Misskey/|Mastodon/|Pleroma",
+MACHINES = re.compile(
+    # How machines speak of themselves; but CUBOT makes telephones.
+    r"(?<!cu)bot\b|crawl|spider|scrap[ey]|unfurl|https?://"
+    r"|(?:link|url|microsoft).?preview"
+    # Unfurlers without such a word.
+    r"|^(?:Iframely|Viber|Valve/Steam|Synapse|matrix-media|mattermost|Misskey|Discourse)"
+    r"|Cardyb|GoogleMessages|Google-Safety|XING-content|^Microsoft Office|ms-office"
+    # Programs.
+    r"|^(?:Java|node|undici|Ruby|PHP|GuzzleHttp|PostmanRuntime|insomnia|Deno|Bun|reqwest"
+    r"|Dart|Faraday)\b|WindowsPowerShell|^(?!Mozilla/).*CFNetwork/",
     re.IGNORECASE,
 )
+# People whom the list takes for machines: Slack's desktop app says "Sonic", and Viber's
+# browser bears the name of its unfurler.
+IN_APP = re.compile(r"^Mozilla/5\.0 .* (?:Slack_SSB|Viber|ViberPC)/\d")
 
 
 @functools.lru_cache(maxsize=4096)
 def is_bot(user_agent: str) -> bool:
-    """Whether a crawler or link unfurler names itself; nobody at all is one too."""
+    """Whether a crawler, unfurler or program names itself; nobody at all is one too."""
+    if IN_APP.search(user_agent):
+        return False
     return (
         not user_agent
-        or UNFURLERS.search(user_agent) is not None
+        or MACHINES.search(user_agent) is not None
         or crawleruseragents.is_crawler(user_agent)
     )
 
@@ -1511,7 +1586,7 @@ def visit() -> Visit:
         return Visit(reason=reason)
     service = state()
     network = truncated_address(environ.get("REMOTE_ADDR", ""))
-    person = f"{network}\n{environ.get('HTTP_USER_AGENT', '')}".encode("utf-8", "replace")
+    person = f"{network}\n{environ.get('HTTP_USER_AGENT', '')}".encode()
     visitor = hmac.digest(service.store.visitor_key(today()), person, "sha256")
     referer = environ.get("HTTP_REFERER")
     host = referring_host(referer, service.settings.host) if referer else ""
@@ -1551,18 +1626,32 @@ class LoginInterface(ServerSideSessionInterface):
     def open_session(self, app: Flask, request: flask.Request) -> Login:
         return Login(functools.partial(self._read, request.environ))
 
-    def save_session(self, app: Flask, session: Login, response: Response) -> None:  # type: ignore[override]
+    def save_session(self, app: Flask, session: Login, response: Response) -> None:
         if session.modified:
             super().save_session(app, session, response)
 
     def get_expiration_time(self, app: Flask, session: Any) -> datetime:
         return now() + app.permanent_session_lifetime
 
+    # The store is written within the view, so that its failure is the view's; what
+    # Flask-Session does after it sets or deletes the cookie only.
+
     def start(self, login: Login, user_id: str) -> None:
-        """Sign in: a new id, the old one dead."""
-        login.loaded().clear()
+        """Sign in: under a new id, and the old one is dead."""
+        old = login.sid if login.loaded() else ""
+        login.clear()
+        login.sid = self._generate_sid(self.sid_length)
         login["userId"] = user_id
-        self.regenerate(login)
+        seconds = int(self.app.permanent_session_lifetime.total_seconds())
+        key = self._get_store_id(login.sid)
+        self.store.execute("SET", key, to_json(dict(login)), "EX", seconds)
+        if old:
+            self.store.execute("DEL", self._get_store_id(old))
+
+    def end(self, login: Login) -> None:
+        """Sign out, for good."""
+        self.store.execute("DEL", self._get_store_id(login.loaded().sid))
+        login.clear()
 
     def _read(self, environ: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         match = LOGIN_COOKIE.search(environ.get("HTTP_COOKIE", ""))
@@ -1579,13 +1668,12 @@ class LoginInterface(ServerSideSessionInterface):
             return None  # absent, expired, foreign: nobody is signed in
 
     def _delete_session(self, store_id: str) -> None:
-        self.store.execute("DEL", store_id)
+        """Nothing: `end` did."""
 
     def _upsert_session(
         self, session_lifetime: timedelta, session: ServerSideSession, store_id: str
     ) -> None:
-        seconds = int(session_lifetime.total_seconds())
-        self.store.execute("SET", store_id, to_json(dict(session)), "EX", seconds)
+        """Nothing: `start` did."""
 
 
 LOGIN_COOKIE = re.compile(r"(?:^|[; ])connect\.sid=([A-Za-z0-9_-]{43})(?:;|$)")
@@ -1607,10 +1695,14 @@ def current_account() -> Account | None:
         return None
 
 
-def sign_in(account: Account) -> None:
-    """Start a login for the account."""
-    interface: Any = current_app.session_interface
-    interface.start(flask.session._get_current_object(), account.id)  # type: ignore[attr-defined]
+def login_state() -> Login:
+    """This request's login."""
+    return flask.session._get_current_object()  # type: ignore[attr-defined,no-any-return]
+
+
+def logins() -> LoginInterface:
+    """Where logins start and end."""
+    return current_app.session_interface  # type: ignore[return-value]
 
 
 # Costs an unknown email what a wrong password costs.
@@ -1664,17 +1756,6 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "STORE_UNAVAILABLE": (503, "The service is briefly unavailable"),
 }
 
-REFUSED: dict[type[Exception], str] = {
-    SessionNotFound: "SESSION_NOT_FOUND",
-    UserNotFound: "USER_NOT_FOUND",
-    NotOwner: "NOT_OWNER",
-    NotShared: "SHARED_SESSION_NOT_FOUND",
-    NotForYou: "NOT_FOR_YOU",
-    EmailTaken: "EMAIL_TAKEN",
-    BadIntervals: "INVALID_REQUEST",
-    StoreUnavailable: "STORE_UNAVAILABLE",
-}
-
 HTTP_ERRORS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}
 
 
@@ -1685,13 +1766,18 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
-        code = HTTP_ERRORS.get(error.code or 500)
+        status = error.code or 500
+        if status == 404 and request.path.startswith(("/shared/", "/api/shared/")):
+            return Problem(NotShared.code)  # a code with a slash is malformed, too
+        fallback = "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"
         allow = {k: v for k, v in error.get_headers() if k == "Allow"}
-        fallback = "INVALID_REQUEST" if (error.code or 500) < 500 else "INTERNAL_ERROR"
-        return Problem(code or fallback, headers=allow)
-    for refusal, code in REFUSED.items():
-        if isinstance(error, refusal):
-            return Problem(code, headers={"Retry-After": "1"} if "STORE" in code else {})
+        return Problem(HTTP_ERRORS.get(status, fallback), headers=allow)
+    if isinstance(error, BadIntervals):
+        return validation_problem("must not be above intervalMax - at `$.intervalMin`")
+    if isinstance(error, Refusal):
+        return Problem(error.code)
+    if isinstance(error, StoreUnavailable):
+        return Problem("STORE_UNAVAILABLE", headers={"Retry-After": "1"})
     log.error("unexpected %s", type(error).__name__, exc_info=error)
     return Problem("INTERNAL_ERROR")
 
@@ -1701,7 +1787,7 @@ def handle_error(error: Exception) -> Response:
     problem = as_problem(error)
     if problem.code == "STORE_UNAVAILABLE":
         state().metrics.store_errors.inc()
-        flask.session.modified = False  # a login that was not written is not tried again
+        flask.session.modified = False  # the login is not written at the end either
     body: dict[str, Any] = {
         "error": HTTPStatus(problem.status).phrase,
         "message": problem.message,
@@ -1712,14 +1798,14 @@ def handle_error(error: Exception) -> Response:
         body["details"] = problem.details
     if problem.status == 429:
         body["retryAfter"] = int(problem.headers["Retry-After"])
-    if request.path.startswith(("/api/", "/oembed", "/metrics")) or request.path == "/api":
+    if re.match(r"/(api|oembed|metrics)(/|$)", request.path):
         return answer(body, problem.status, problem.headers)
-    page = flask.render_template(
-        "error.html", **page_context(None), status=problem.status, title=body["error"],
+    html = page(
+        "error.html", None, status=problem.status, title=body["error"],
         message=problem.message, request_id=body["requestId"],
         retry_after=body.get("retryAfter"),
     )
-    return Answer(page, problem.status, problem.headers, content_type=HTML)
+    return Answer(html, problem.status, problem.headers, content_type=HTML)
 
 
 # ------------------------------------------------------------------------- JSON API
@@ -1768,14 +1854,15 @@ def parse_session_id(text: str) -> int:
 
 
 def parse_code(text: str) -> str:
-    """A share code in its one spelling; the key is made from this, never from `text`."""
+    """A share code in its one spelling, the only one that keys are made from."""
     if not SHARE_CODE.fullmatch(text):
         raise NotShared
     return text.lower()
 
 
 SHARE_CODE = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -1793,7 +1880,28 @@ def invalid(field: str, message: str) -> dict[str, str]:
     return {"field": field, "message": message}
 
 
-# What msgspec says of a pattern is the pattern; a person is told this instead.
+# What a person is told instead of what msgspec says.
+PLAIN_WORDS = tuple(
+    (re.compile(said), meant)
+    for said, meant in (
+        (r"Expected `str` of length >= 1", "must not be blank"),
+        (r"Expected `str` of length >= (\d+)", r"must have at least \1 characters"),
+        (r"Expected `str` of length <= (\d+)", r"must have at most \1 characters"),
+        (r"Expected `array` of length <= (\d+)", r"must have at most \1 items"),
+        (r"Expected `int` >= (\d+)", r"must be at least \1"),
+        (r"Expected `int` <= (\d+)", r"must be at most \1"),
+        (r"Expected `int`, got .*", "must be a whole number"),
+        (r"Expected `str`, got .*", "must be a text"),
+        (r"Expected `str \| null`, got .*", "must be a text or null"),
+        (r"Expected `bool`, got .*", "must be true or false"),
+        (r"Expected `array`, got .*", "must be a list"),
+        (r"Expected `object`, got .*", "must be an object"),
+        (r"Number out of range", "is out of range"),
+        (r"Invalid enum value .*", "is none of the values that it may have"),
+        (r"Object missing required field `(.*)`", "is required"),
+        (r"Object contains unknown field `(.*)`", "is not a known member"),
+    )
+)
 PATTERN_MEANS = {
     "email": "must be an email address",
     "mediaUrl": "must be an http or https URL",
@@ -1822,19 +1930,19 @@ def read_body(kind: type[T], optional: bool = False) -> T:
 
 def validation_problem(text: str) -> Problem:
     """msgspec's complaint ("… - at `$.title`") as a Problem that names the field."""
-    message, _, path = text.partition(" - at `$.")
-    field = path.rstrip("`")
-    if unknown := re.search(r"unknown field `(.*)`", message, re.DOTALL):
-        field = f"{field}.{unknown[1]}".lstrip(".")[:100]
-        message = "is not a known member"
-    elif missing := re.search(r"missing required field `(.*)`", message):
-        field, message = f"{field}.{missing[1]}".lstrip("."), "is required"
-    elif "matching regex" in message:
+    said, _, path = text.partition(" - at `$.")
+    field, message = path.rstrip("`"), said
+    if member := re.search(r" field `(.*)`", said, re.DOTALL):
+        field = f"{field}.{member[1]}".lstrip(".")[:100]
+    if "matching regex" in said:
         message = PATTERN_MEANS[field.rpartition(".")[2]]
-    message = message.replace("`", "'")
+    for pattern, meant in PLAIN_WORDS:
+        if match := pattern.fullmatch(said):
+            message = match.expand(meant)
+            break
     if not field:
-        return Problem("INVALID_REQUEST", message)
-    return Problem("INVALID_REQUEST", f"{field}: {message}", [invalid(field, message)])
+        return Problem("INVALID_REQUEST", f"The body {message}")
+    return Problem("INVALID_REQUEST", f"{field} {message}", [invalid(field, message)])
 
 
 def next_link(path: str, **query: Any) -> dict[str, str]:
@@ -1845,17 +1953,19 @@ def next_link(path: str, **query: Any) -> dict[str, str]:
 @api.post("/register")
 def register() -> Response:
     """Make an account, credit who brought it, sign in."""
-    spend(REGISTRATIONS, request.remote_addr or "")
     new = read_body(Registration)
+    spend(REGISTRATIONS, request.remote_addr or "")
     before = current_user_id()
-    account = store().register(
-        new.email,
-        "" if new.name is UNSET else new.name.strip(),
-        generate_password_hash(new.password),
-    )
+    account = create_account(new)
     attribute(account, before)
-    sign_in(account)
+    logins().start(login_state(), account.id)
     return answer(public(account), 201)
+
+
+def create_account(new: Registration) -> Account:
+    """Make the account that was asked for. Raises EmailTaken."""
+    name = "" if new.name is UNSET else new.name.strip()
+    return store().register(new.email, name, generate_password_hash(new.password))
 
 
 @api.post("/login")
@@ -1863,16 +1973,16 @@ def login() -> Response:
     """Sign in. A wrong password and an unknown email cost the same hash."""
     given = read_body(Credentials)
     who = (request.remote_addr or "", email_digest(given.email))
-    check_limit(FAILED_LOGINS, *who)
+    spend(FAILED_LOGINS, *who)  # before the answer is known, or a burst gets past it
     try:
         account = store().account_by_email(given.email)
     except UserNotFound:
         account = None
     stored = account.password if account else nobodys_hash()
     if not check_password_hash(stored, given.password) or account is None:
-        spend(FAILED_LOGINS, *who)
         raise Problem("INVALID_CREDENTIALS")
-    sign_in(account)
+    spend(FAILED_LOGINS, *who, cost=-1)  # it was none
+    logins().start(login_state(), account.id)
     return answer(public(account))
 
 
@@ -1880,7 +1990,7 @@ def login() -> Response:
 def logout() -> Response:
     """Sign out, for good."""
     if current_user_id() is not None:
-        flask.session.clear()
+        logins().end(login_state())
     return Answer(status=204)
 
 
@@ -1911,7 +2021,8 @@ def list_sessions(user_id: str) -> Response:
 
 def session_cursor() -> int:
     """Where a page of sessions begins: below this id."""
-    return query_int("cursor", MAX_ID, 1, MAX_ID) if request.args.get("cursor") else MAX_ID
+    given = request.args.get("cursor")  # empty is the same as none
+    return query_int("cursor", MAX_ID, 1, MAX_ID) if given else MAX_ID
 
 
 @api.post("/sessions")
@@ -1953,12 +2064,7 @@ def share_url(code: str, referral_code: str = "") -> str:
 def update_session(user_id: str, session_id: int) -> Response:
     """Change a session of mine."""
     patch = read_body(SessionPatch)
-    try:
-        return answer(store().update_session(session_id, user_id, patch))
-    except BadIntervals:
-        raise validation_problem(
-            "intervalMin must not be above intervalMax - at `$.intervalMin`"
-        ) from None
+    return answer(store().update_session(session_id, user_id, patch))
 
 
 @api.delete("/sessions/<session_id>")
@@ -2097,37 +2203,29 @@ FAILED_LOGINS = RateLimitItemPerMinute(5, 15, namespace="login")
 
 def rate_limiter(store: Store, redis_url: str) -> FixedWindowRateLimiter:
     """limits' fixed window, counted in our Redis, so that it holds across processes."""
+    prefix = store.keys.limits
+    storage: Storage
     if isinstance(store.connections, ClusterConnections):
-        options = {"key_prefix": store.keys.limits, "socket_timeout": STORE_TIMEOUT}
-        return FixedWindowRateLimiter(RedisClusterStorage(redis_url, **options))
-    pool = store.connections.client.connection_pool
-    storage = RedisStorage("redis://", pool, key_prefix=store.keys.limits)
+        storage = RedisClusterStorage(
+            redis_url, key_prefix=prefix, socket_timeout=STORE_TIMEOUT
+        )
+    else:
+        pool = store.connections.client.connection_pool
+        storage = RedisStorage("redis://", pool, key_prefix=prefix)
     return FixedWindowRateLimiter(storage)
 
 
-def spend(limit: RateLimitItem, *who: str) -> None:
-    """Count one attempt; 429 when there were too many."""
-    if settings().ratelimit_enabled:
-        with store().connections.breaker:
-            allowed = state().limiter.hit(limit, *who)
-        if not allowed:
-            raise rate_limited(limit, *who)
-
-
-def check_limit(limit: RateLimitItem, *who: str) -> None:
-    """429 when there were too many attempts; counts none."""
-    if settings().ratelimit_enabled:
-        with store().connections.breaker:
-            allowed = state().limiter.test(limit, *who)
-        if not allowed:
-            raise rate_limited(limit, *who)
-
-
-def rate_limited(limit: RateLimitItem, *who: str) -> Problem:
-    """429 with what is known of the window."""
-    window = state().limiter.get_window_stats(limit, *who)
+def spend(limit: RateLimitItem, *who: str, cost: int = 1) -> None:
+    """Count an attempt, or with a cost of -1 take one back; 429 after too many."""
+    if not settings().ratelimit_enabled:
+        return
+    limiter = state().limiter
+    with store().connections.breaker:
+        if limiter.hit(limit, *who, cost=cost):
+            return
+        window = limiter.get_window_stats(limit, *who)
     wait = max(1, int(window.reset_time - time.time()) + 1)
-    return Problem("RATE_LIMITED", headers={
+    raise Problem("RATE_LIMITED", headers={
         "Retry-After": str(wait),
         "X-RateLimit-Limit": str(limit.amount),
         "X-RateLimit-Remaining": "0",
@@ -2135,7 +2233,7 @@ def rate_limited(limit: RateLimitItem, *who: str) -> Problem:
     })
 
 
-# -------------------------------------------------------------------- Referral cookie
+# The referral cookie: who sent this visitor first.
 
 
 def remembered() -> tuple[str, str] | None:
@@ -2188,7 +2286,7 @@ def page_context(account: Account | None) -> dict[str, Any]:
 
 
 def asset(name: str) -> str:
-    """The URL of a static file; it changes with the file, so it may be kept for good."""
+    """A static file's URL; it changes with the file, so it may be kept for good."""
     return f"{settings().path}/static/{name}?v={_fingerprint(name)}"
 
 
@@ -2263,7 +2361,7 @@ def edit_session(account: Account, session_id: str) -> str:
 def qr_code(url: str) -> Markup:
     """The link as an inline SVG."""
     svg = segno.make(url, micro=False).svg_inline(scale=4, border=2, omitsize=True)
-    return Markup(svg)
+    return Markup(svg)  # noqa: S704 - segno's drawing, with none of the link's text
 
 
 @pages.get("/referrals")
@@ -2351,13 +2449,25 @@ def oembed() -> Response:
     if code == url:
         raise NotShared
     preview = store().open_shared(parse_code(code), Visit()).preview
-    return answer({
+    link: dict[str, Any] = {
         "version": "1.0", "type": "link", "title": preview.title,
         "author_name": preview.owner_name, "provider_name": "Joip Share",
         "provider_url": f"{settings().public_url}/",
-        "thumbnail_url": settings().origin + asset("card.png"),
-        "thumbnail_width": 1200, "thumbnail_height": 630,
-    })
+    }
+    width, height = CARD
+    if oembed_limit("maxwidth") >= width and oembed_limit("maxheight") >= height:
+        link |= {"thumbnail_url": settings().origin + asset("card.png"),
+                 "thumbnail_width": width, "thumbnail_height": height}
+    return answer(link)
+
+
+CARD = 1200, 630  # pixels of static/card.png
+
+
+def oembed_limit(name: str) -> int:
+    """The pixels that a thumbnail may have; what is no number limits nothing."""
+    given = request.args.get(name, "")
+    return int(given) if re.fullmatch(r"[0-9]{1,9}", given) else MAX_ID
 
 
 # ----------------------------------------------------------------------- Operations
@@ -2374,7 +2484,7 @@ def healthz() -> Response:
 
 @operations.get("/readyz")
 def readyz() -> Response:
-    """Whether to send requests here: Redis takes a write, and nobody told us to stop."""
+    """Whether to send requests here: Redis takes a write, and nobody said stop."""
     checks = {"redis": "ok", "process": "stopping" if state().drain.stopping else "ok"}
     try:
         store().probe()
@@ -2400,11 +2510,12 @@ def start_checks(app: JoipShare) -> None:
 
 def durability_warnings(client: Any) -> Iterator[str]:
     """What in Redis's configuration could make a share vanish, by name."""
-    nodes = client.get_primaries() if isinstance(client, redis_py.RedisCluster) else [None]
-    for node in nodes:
-        target = client.get_redis_connection(node) if node else client
+    servers = [client]
+    if isinstance(client, redis_py.RedisCluster):
+        servers = [client.get_redis_connection(node) for node in client.get_primaries()]
+    for server in servers:
         try:
-            config = target.config_get("appendonly", "save", "maxmemory-policy")
+            config = server.config_get("appendonly", "save", "maxmemory-policy")
         except redis_py.ResponseError:
             return  # a managed Redis that hides its configuration
         if config.get("appendonly") == "no" and not config.get("save"):
@@ -2453,8 +2564,7 @@ class Metrics:
         self._children = functools.cache(self._labelled)
 
     def _labelled(self, route: str, method: str, status: int) -> tuple[Any, Any]:
-        known = method if method in KNOWN_METHODS else "OTHER"
-        return self._requests.labels(route, known, status), self._latency.labels(route)
+        return self._requests.labels(route, method, status), self._latency.labels(route)
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
         """One finished request."""
@@ -2470,9 +2580,9 @@ UNLOGGED = frozenset(("/healthz", "/readyz"))
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' http: https: data:; media-src http: https:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; manifest-src 'self'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self'; img-src 'self' http: https: data:; media-src http: https:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "strict-origin-when-cross-origin",
@@ -2482,8 +2592,8 @@ SECURITY_HEADERS = {
 
 
 def refuse_cross_site(environ: Mapping[str, Any], own_origin: str) -> None:
-    """403 for a browser that acts for another site (the Fetch standard's Sec-Fetch-Site,
-    else Origin). What sends neither is no browser, and has no cookies to steal."""
+    """403 for a browser that acts for another site, by Sec-Fetch-Site (W3C Fetch
+    Metadata), else Origin. What sends neither is no browser: no cookies to steal."""
     site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if site is not None:
         same = site in ("same-origin", "none")
@@ -2542,7 +2652,7 @@ class JoipShare(Flask):
         self.store = Store(connections, Keys(settings.key_prefix))
         self.metrics = Metrics()
         self.drain = Drain()
-        self.session_interface = LoginInterface(self, self.store)  # type: ignore[assignment]
+        self.session_interface = LoginInterface(self, self.store)
         headers = SECURITY_HEADERS | (HSTS if settings.secure else {})
         self._headers = tuple(headers.items())
         self.before_request(self._begin)
@@ -2592,6 +2702,8 @@ class JoipShare(Flask):
         seconds = time.perf_counter() - environ["joip_share.started"]
         route = this.url_rule.rule if this.url_rule else "(none)"
         method, status = environ["REQUEST_METHOD"], response.status_code
+        if method not in KNOWN_METHODS:
+            method = "OTHER"
         self.metrics.observe(route, method, status, seconds)
         if route not in UNLOGGED and log.isEnabledFor(logging.INFO):
             line = LogLine(
@@ -2661,7 +2773,7 @@ class Drain:
         threading.Thread(target=self._run, args=(sockets, number), daemon=True).start()
 
     @staticmethod
-    def _find_server(frame: FrameType | None) -> BaseWSGIServer | MultiSocketServer | None:
+    def _find_server(frame: FrameType | None) -> Any:
         while frame:
             owner = frame.f_locals.get("self")
             if isinstance(owner, BaseWSGIServer | MultiSocketServer):
@@ -2672,9 +2784,12 @@ class Drain:
     def _run(self, sockets: dict[int, Any], number: int) -> None:
         deadline = time.monotonic() + PATIENCE
         time.sleep(LINGER)
-        listeners = [s for s in sockets.copy().values() if isinstance(s, BaseWSGIServer)]
+        listeners = [
+            s for s in sockets.copy().values() if isinstance(s, BaseWSGIServer)
+        ]
         for listener in listeners:
-            listener.trigger.pull_trigger(functools.partial(self._stop_accepting, listener))
+            stop = functools.partial(self._stop_accepting, listener)
+            listener.trigger.pull_trigger(stop)
         while self._channels(sockets) and time.monotonic() < deadline:
             listeners[0].trigger.pull_trigger(lambda: self._close_quiet(sockets))
             time.sleep(0.05)
@@ -2709,113 +2824,223 @@ def close_connection(environ: dict[str, Any]) -> None:
 
 # ------------------------------------------------------------------------- Commands
 
+
+def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command of `flask --app joip_share`; Redis's failures end it with one line."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(**arguments: Any) -> None:
+            try:
+                with store().connections.breaker:
+                    function(**arguments)
+            except StoreUnavailable as error:
+                raise click.ClickException(f"Redis does not serve: {error}") from None
+
+        return click.command(name)(flask.cli.with_appcontext(run))
+
+    return decorate
+
+
 Finding = tuple[str, Callable[[], Any]]  # what is wrong, and what mends it
 
 
 class Check:
     """Finds broken invariants key by key, in bounded memory.
 
-    Each method is given one key of its kind, and yields findings. What the journal
-    still holds is not broken but under way.
+    What the journal lists is under way and not broken; so that nothing falls between
+    two looks on a live service, a finding counts when it is there after the journal
+    was read again.
     """
+
+    KINDS = tuple(
+        (re.compile(pattern), kind, look)
+        for pattern, kind, look in (
+            (r"share:([^:]+)", "string", "_share"),
+            (r"(?:email|referral):([^:]+)", "string", "_pointer"),
+            (r"visitors:key:(.+)", "string", "_expiring"),
+            (r"session:(last-id)", "string", "_last_id"),
+            (r"session:\{([0-9]+)\}", "hash", "_session"),
+            (r"session:\{([0-9]+)\}:media", "string", "_session_part"),
+            (r"session:\{([0-9]+)\}:(?:shares|stats|daily|referrers)", "hash",
+             "_session_part"),
+            (r"session:\{([0-9]+)\}:codes", "hash", "_codes"),
+            (r"session:\{([0-9]+)\}:visitors:.+", "string", "_visitors"),
+            (r"user:\{(\w+)\}", "hash", "_user"),
+            (r"user:\{(\w+)\}:sessions", "zset", "_user_sessions"),
+            (r"user:\{(\w+)\}:referrals", "hash", "_user_part"),
+            (r"user:\{(\w+)\}:signups", "list", "_user_part"),
+            (r"(journal)", "zset", "_journal"),
+            (r"(importing)", "string", "_importing"),
+        )
+    )
 
     def __init__(self, store: Store) -> None:
         self.store, self.keys = store, store.keys
-        self.redis = store.connections.client
-        self._under_way = {str(x) for entry in store.unsettled() for x in entry if x}
-        self._kinds: list[tuple[str, Callable[[str, str], Iterator[Finding]]]] = [
-            (r"share:([^:]+)", self._share),
-            (r"(?:email|referral):([^:]+)", self._pointer),
-            (r"session:\{([0-9]+)\}", self._session),
-            (r"session:\{([0-9]+)\}:.+", self._session_part),
-            (r"session:\{([0-9]+)\}:codes", self._codes),
-            (r"session:\{([0-9]+)\}:visitors:.+", self._visitors),
-            (r"user:\{(\w+)\}", self._user),
-            (r"user:\{(\w+)\}:sessions", self._user_sessions),
-        ]
+        self.redis: Any = store.connections.client
+        self._under_way: set[str] = set()
 
-    def findings(self, key: str) -> Iterator[Finding]:
+    def findings(self, key: str) -> list[Finding]:
         """What is wrong with one key, given without its prefix."""
-        for pattern, look in self._kinds:
-            match = re.fullmatch(pattern, key)
+        if not any(self._look(key)):
+            return []
+        steps = (astuple(step) for _, step in self.store.unsettled())
+        self._under_way = {str(x) for step in steps for x in step if x}
+        return list(self._look(key))
+
+    def _look(self, key: str) -> Iterator[Finding]:
+        for pattern, kind, look in self.KINDS:
+            match = pattern.fullmatch(key)
             if match and match[1] not in self._under_way:
-                yield from look(self.keys.prefix + key, match[1])
+                name = self.keys.prefix + key
+                found = self.redis.type(name).decode()
+                if found == kind:
+                    yield from getattr(self, look)(name, match[1])
+                elif found != "none":
+                    yield f"is a {found}, not a {kind}", self._delete(name)
 
     def _text(self, key: str) -> str:
-        return (self.redis.get(key) or b"").decode()
+        """A string's text; empty where there is none."""
+        try:
+            return (self.redis.get(key) or b"").decode("utf-8", "replace")
+        except redis_py.ResponseError:  # another type, which is a finding of its own
+            return ""
 
     def _hash(self, key: str) -> dict[str, str]:
-        return _pairs(self.redis.hgetall(key))
+        """A hash; empty where there is none."""
+        try:
+            return _pairs(self.redis.hgetall(key))
+        except (redis_py.ResponseError, UnicodeDecodeError):
+            return {}
+
+    def _score(self, key: str, member: str) -> float | None:
+        try:
+            score: float | None = self.redis.zscore(key, member)
+        except redis_py.ResponseError:
+            return None
+        return score
 
     def _delete(self, key: str) -> Callable[[], Any]:
         return lambda: self.redis.delete(key)
 
     def _share(self, key: str, code: str) -> Iterator[Finding]:
         session_id = self._text(key)
-        chosen = self._hash(self.keys.session(session_id, "shares")).values()
-        if code not in chosen and session_id not in self._under_way:
-            yield "points at a session that does not have this code", self._delete(key)
+        if session_id in self._under_way:
+            return
+        codes = self.keys.session(session_id, "codes")
+        chosen = self._hash(self.keys.session(session_id, "shares"))
+        audience = next((who for who, what in chosen.items() if what == code), "")
+        if not self._hash(self.keys.session(session_id)):
+            yield "points at no session", self._delete(key)
+        elif code not in self._hash(codes):
+            if audience:
+                yield "is not listed by its session", lambda: self.redis.hset(
+                    codes, code, audience)
+            else:
+                yield "points at a session without this code", self._delete(key)
 
     def _pointer(self, key: str, token: str) -> Iterator[Finding]:
         user_id = self._text(key)
-        if user_id not in self._under_way and not self._hash(self.keys.user(user_id)):
-            yield "points at no account", self._delete(key)
+        account = self._hash(self.keys.user(user_id))
+        own = email_digest(account.get("email", "")), account.get("referralCode")
+        if token not in own and user_id not in self._under_way:
+            yield "points at no account that has it", self._delete(key)
+
+    def _expiring(self, key: str, _: str) -> Iterator[Finding]:
+        if self.redis.ttl(key) == -1:
+            yield "does not expire", lambda: self.redis.expire(key, 2 * DAY)
+
+    def _last_id(self, key: str, _: str) -> Iterator[Finding]:
+        if not self._text(key).isdecimal():
+            yield "is no number", lambda: self.redis.set(key, self._highest_id())
+
+    def _highest_id(self) -> int:
+        pattern = re.compile(r"session:\{([0-9]+)\}")
+        ids = (int(m[1]) for key in scan(self.store) if (m := pattern.fullmatch(key)))
+        return max(ids, default=0)
 
     def _session(self, key: str, session_id: str) -> Iterator[Finding]:
         fields, last_id = self._hash(key), self.keys.last_session_id
         owner = fields.get("userId", "")
         index = self.keys.user(owner, "sessions")
         if not self._hash(self.keys.user(owner)):
-            yield "has no owner", lambda: self.store.delete_session(int(session_id), owner)
+            yield "has no owner", lambda: self._delete_session(key, session_id, owner)
             return
-        if self.redis.zscore(index, session_id) is None:
-            yield "is not in its owner's list", lambda: self.redis.zadd(
+        if self._score(index, session_id) != int(session_id):
+            yield "is not in its place in its owner's list", lambda: self.redis.zadd(
                 index, {session_id: session_id})
-        if int(self._text(last_id) or 0) < int(session_id):
+        if self._text(last_id).rjust(20, "0") < session_id.rjust(20, "0"):
             yield "has an id that would be given again", lambda: self.redis.set(
-                last_id, session_id)
-        media = self.redis.get(self.keys.session(session_id, "media"))
-        if str(_media_count(media)) != fields.get("mediaCount"):
-            yield "miscounts its media", lambda: self._recount(key, session_id, media)
+                last_id, self._highest_id())
+        count = self._media_count(session_id)
+        if str(count) != fields.get("mediaCount"):
+            yield "miscounts its media", lambda: self._recount(key, session_id, count)
+        if not _readable(_session, int(session_id), {"mediaCount": "0"} | fields):
+            yield "cannot be read", lambda: self.redis.hset(
+                key, mapping=FALLBACK | fields)
 
-    def _recount(self, key: str, session_id: str, media: bytes | None) -> None:
-        if _media_count(media) is None:
+    def _delete_session(self, key: str, session_id: str, owner: str) -> None:
+        self.redis.hset(key, "userId", owner)
+        self.store.delete_session(int(session_id), owner)
+
+    def _media_count(self, session_id: str) -> int | None:
+        try:
+            media = self.redis.get(self.keys.session(session_id, "media")) or b""
+            return len(media_items(unpack_media(media)))
+        except (redis_py.ResponseError, zlib.error, msgspec.DecodeError):
+            return None
+
+    def _recount(self, key: str, session_id: str, count: int | None) -> None:
+        if count is None:
             self.redis.set(self.keys.session(session_id, "media"), pack_media([]))
-        self.redis.hset(key, "mediaCount", str(_media_count(media) or 0))
+        self.redis.hset(key, "mediaCount", str(count or 0))
 
     def _session_part(self, key: str, session_id: str) -> Iterator[Finding]:
-        if not self.store._stands(int(session_id)):  # noqa: SLF001
+        if not self.store.stands(int(session_id)):
             yield "is left of a deleted session", self._delete(key)
 
     def _codes(self, key: str, session_id: str) -> Iterator[Finding]:
+        if not self.store.stands(int(session_id)):
+            yield "is left of a deleted session", lambda: self.store.purge(
+                int(session_id))
+            return
         shares = self.keys.session(session_id, "shares")
         chosen = self._hash(shares)
         for code, audience in self._hash(key).items():
-            if not self.store._stands(int(session_id)):  # noqa: SLF001
-                yield "names a deleted session's code", self._delete(self.keys.share(code))
-            elif chosen.setdefault(audience, code) != code:
+            pointer = self.keys.share(code)
+            if chosen.get(audience, code) != code:
                 yield "lists a second code for one audience", functools.partial(
-                    self.redis.hdel, key, code)
-            elif self._text(self.keys.share(code)) != session_id:
-                yield "lists a code that does not resolve", functools.partial(
-                    self.redis.set, self.keys.share(code), session_id)
-            if not self.redis.hexists(shares, audience):
+                    self._revoke, key, code)
+                continue
+            if audience not in chosen:
+                chosen[audience] = code
                 yield "lists a code that was not chosen", functools.partial(
-                    self.redis.hset, shares, audience, code)
+                    self.redis.hsetnx, shares, audience, code)
+            if self._text(pointer) != session_id:
+                yield "lists a code that does not resolve", functools.partial(
+                    self.redis.set, pointer, session_id)
+
+    def _revoke(self, codes: str, code: str) -> None:
+        self.redis.hdel(codes, code)
+        self.redis.delete(self.keys.share(code))
 
     def _visitors(self, key: str, session_id: str) -> Iterator[Finding]:
-        if self.redis.ttl(key) == -1:
-            yield "does not expire", lambda: self.redis.expire(key, 2 * DAY)
+        yield from self._session_part(key, session_id)
+        yield from self._expiring(key, session_id)
 
     def _user(self, key: str, user_id: str) -> Iterator[Finding]:
         fields = self._hash(key)
-        for pointer in (self.keys.email(email_digest(fields.get("email", ""))),
-                        self.keys.referral(fields.get("referralCode", ""))):
+        if not _readable(msgspec.convert, fields, Account):
+            yield "cannot be read", lambda: None
+            return
+        for pointer in (self.keys.email(email_digest(fields["email"])),
+                        self.keys.referral(fields["referralCode"])):
             if self._text(pointer) != user_id:
                 yield "is not found by its email or referral code", functools.partial(
-                    self.redis.set, pointer, user_id)
+                    self.redis.set, pointer, user_id, nx=True)
 
     def _user_sessions(self, key: str, user_id: str) -> Iterator[Finding]:
+        yield from self._user_part(key, user_id)
         for member, _ in self.redis.zscan_iter(key):
             session_id = member.decode()
             owner = self._hash(self.keys.session(session_id)).get("userId")
@@ -2823,88 +3048,143 @@ class Check:
                 yield f"lists {session_id}, which is not there", functools.partial(
                     self.redis.zrem, key, session_id)
 
+    def _user_part(self, key: str, user_id: str) -> Iterator[Finding]:
+        if not self._hash(self.keys.user(user_id)):
+            yield "is left of no account", self._delete(key)
 
-def _media_count(blob: bytes | None) -> int | None:
+    def _journal(self, key: str, _: str) -> Iterator[Finding]:
+        readable = {member for member, _ in self.store.unsettled()}
+        for member, _ in self.redis.zscan_iter(key):
+            if member not in readable:
+                yield "has an entry that cannot be read", functools.partial(
+                    self.redis.zrem, key, member)
+
+    def _importing(self, key: str, _: str) -> Iterator[Finding]:
+        yield "says that an import was cut short: run it again", lambda: None
+
+
+# What a session without it gets.
+FALLBACK = {
+    "title": "Untitled", "intervalMin": "3", "intervalMax": "10", "transition": "fade",
+    "createdAt": "1970-01-01T00:00:00Z", "updatedAt": "1970-01-01T00:00:00Z",
+    "ownerName": "",
+}
+
+
+def _readable(convert: Callable[..., Any], *arguments: Any) -> bool:
     try:
-        return len(media_items(unpack_media(blob or b"")))
-    except (zlib.error, msgspec.DecodeError):
-        return None
+        convert(*arguments)
+    except msgspec.ValidationError:
+        return False
+    return True
+
 
 
 def scan(store: Store) -> Iterator[str]:
     """Every key of ours, without its prefix, in bounded memory."""
+    client: Any = store.connections.client
     prefix = store.keys.prefix
-    for key in store.connections.client.scan_iter(match=f"{prefix}*", count=1000):
+    for key in client.scan_iter(match=f"{prefix}*", count=1000):
         yield key.decode("utf-8", "replace").removeprefix(prefix)
 
 
 def progress(store: Store, label: str) -> Any:
     """The scan of the whole store behind a progress bar on standard error."""
-    size = store.connections.client.dbsize()
+    client: Any = store.connections.client
+    size = client.dbsize()
     return click.progressbar(scan(store), length=size, label=label, file=sys.stderr)
 
 
-@click.command("check")
+@command("check")
 @click.option("--repair", is_flag=True, help="Mend what is found, and say so.")
-@flask.cli.with_appcontext
 def check_command(repair: bool) -> None:
     """Walk the whole store and report every broken invariant."""
     store().settle()
-    check, found = Check(store()), 0
+    check, mended, left = Check(store()), 0, 0
     with progress(store(), "checking") as keys:
         for key in keys:
-            for what, mend in check.findings(key):
-                found += 1
-                if repair:
+            found = check.findings(key)
+            still = found
+            if found and repair:
+                for _, mend in found:
                     mend()
-                click.echo(f"{key} {what}{': mended' if repair else ''}")
-    click.echo(f"{found} found{', all mended' if found and repair else ''}")
-    if found and not repair:
+                still = check.findings(key)
+            broken = {what for what, _ in still}
+            for what, _ in found:
+                click.echo(f"{key} {what}{'' if what in broken else ': mended'}")
+            left += len(still)
+            mended += len(found) - len(still)
+    click.echo(f"{left} broken, {mended} mended")
+    if left:
         raise SystemExit(1)
 
 
 EXPORTED = re.compile(r"(share|referral|email|session|user|visitors):.*")
+UNFINISHED = "the file ends too early; import it again when it is whole"
 
 
-@click.command("export")
-@click.argument("file", type=click.File("w", encoding="utf-8"))
-@flask.cli.with_appcontext
-def export_command(file: io.TextIOBase) -> None:
+class ExportStart(Struct, tag_field="record", tag="joip-share-export"):
+    """The first line of an export."""
+
+    id: str
+    at: str
+
+
+class ExportedKey(Struct, tag_field="record", tag="key", omit_defaults=True):
+    """A line between; bytes that are no UTF-8 stand as {"base64": …}."""
+
+    key: str
+    type: Literal["string", "hash", "list", "zset"]
+    value: Any
+    expires: int | None = None  # Unix time in ms
+
+
+class ExportEnd(Struct, tag_field="record", tag="end"):
+    """The last line: how many keys came before it."""
+
+    keys: int
+
+
+_start_line = msgspec.json.Decoder(ExportStart)
+_export_line = msgspec.json.Decoder(ExportedKey | ExportEnd)
+
+
+@command("export")
+@click.argument("file", type=click.File("wb"))
+def export_command(file: BinaryIO) -> None:
     """Write everything but logins to FILE, as JSON Lines; "-" is standard output."""
     client, prefix = store().connections.client, store().keys.prefix
-    write_line(file, {"joipShareExport": 1, "id": uuid.uuid4().hex, "at": timestamp()})
+    file.write(to_json(ExportStart(uuid.uuid4().hex, timestamp())) + b"\n")
     count = 0
     with progress(store(), "exporting") as keys:
         for key in keys:
             if EXPORTED.fullmatch(key) and (row := dump_key(client, prefix, key)):
-                write_line(file, row)
+                file.write(to_json(row) + b"\n")
                 count += 1
-    write_line(file, {"end": count})
+    file.write(to_json(ExportEnd(count)) + b"\n")
     click.echo(f"{count} keys exported", err=True)
 
 
-def write_line(file: io.TextIOBase, row: dict[str, Any]) -> None:
-    """One JSON line."""
-    file.write(to_json(row).decode() + "\n")
-
-
-def dump_key(client: Any, prefix: str, key: str) -> dict[str, Any] | None:
+def dump_key(client: Any, prefix: str, key: str) -> ExportedKey | None:
     """A key as a line; None when it is gone by now."""
-    name = prefix + key
-    read = {
-        b"string": lambda: text(client.get(name) or b""),
-        b"hash": lambda: _pairs(client.hgetall(name)),
-        b"list": lambda: [text(item) for item in client.lrange(name, 0, -1)],
-        b"zset": lambda: {m.decode(): s for m, s in client.zrange(name, 0, -1, withscores=True)},
-    }.get(client.type(name))
+    name, kind = prefix + key, client.type(prefix + key).decode()
+    read: Callable[[], Any] | None = {
+        "string": lambda: to_text(client.get(name) or b""),
+        "hash": lambda: _pairs(client.hgetall(name)),
+        "list": lambda: [to_text(item) for item in client.lrange(name, 0, -1)],
+        "zset": lambda: {
+            member.decode(): score
+            for member, score in client.zrange(name, 0, -1, withscores=True)
+        },
+    }.get(kind)
     if read is None:
         return None
-    row = {"key": key, "type": client.type(name).decode(), "value": read()}
-    ttl = client.pttl(name)
-    return row | ({"expiresAt": int(time.time() * 1000) + ttl} if ttl > 0 else {})
+    value, ttl = read(), client.pttl(name)
+    expires = int(time.time() * 1000) + ttl if ttl > 0 else None
+    return ExportedKey(key, kind, value, expires) if value and ttl > -2 else None
 
 
-def text(value: bytes) -> str | dict[str, str]:
+def to_text(value: bytes) -> str | dict[str, str]:
     """Bytes as JSON can hold them."""
     try:
         return value.decode()
@@ -2912,77 +3192,86 @@ def text(value: bytes) -> str | dict[str, str]:
         return {"base64": base64.b64encode(value).decode()}
 
 
-def raw(value: str | dict[str, str]) -> bytes:
-    """The bytes that `text` was given."""
+def to_bytes(value: str | dict[str, str]) -> bytes:
+    """The bytes that `to_text` was given."""
     if isinstance(value, dict):
         return base64.b64decode(value["base64"])
     return value.encode()
 
 
-@click.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
-@flask.cli.with_appcontext
-def import_command(file: Any) -> None:
+@command("import")
+@click.argument("file", type=click.File("rb"))
+def import_command(file: BinaryIO) -> None:
     """Read what export wrote into an empty store; when cut short, run it again."""
     client, keys = store().connections.client, store().keys
-    try:
-        export_id = json.loads(file.readline())["id"]
-    except (ValueError, KeyError, TypeError):
-        raise click.ClickException("this is not an export of Joip Share") from None
-    resumed = client.get(keys.importing)
-    if resumed != export_id.encode():
-        if resumed or any(EXPORTED.fullmatch(key) for key in scan(store())):
-            raise click.ClickException("the store is not empty; nothing was imported")
-        client.set(keys.importing, export_id)
-    count, complete = 0, False
-    size = os.fstat(file.fileno()).st_size if file.name != "-" else None
-    with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
+    begin_import(client, file.readline())
+    size = os.fstat(file.fileno()).st_size if file.seekable() else None
+    bar: Any = click.progressbar(length=size, label="importing", file=sys.stderr)
+    count, row = 0, None
+    with bar:
         for line in file:
-            bar.update(len(line.encode()))
-            row = json.loads(line)
-            if "end" in row:
-                complete = row["end"] == count
+            bar.update(len(line))
+            row = read_line(_export_line, line, UNFINISHED)
+            if isinstance(row, ExportEnd):
                 break
             load_key(client, keys.prefix, row)
             count += 1
-    if not complete:
-        raise click.ClickException("the file ends too early; the import is not complete")
+    if not (isinstance(row, ExportEnd) and row.keys == count):
+        raise click.ClickException(UNFINISHED)
     client.delete(keys.importing)
     click.echo(f"{count} keys imported", err=True)
 
 
-def load_key(client: Any, prefix: str, row: dict[str, Any]) -> None:
+def read_line(decoder: msgspec.json.Decoder[T], line: bytes, wrong: str) -> T:
+    """A line of an export; ends the command with `wrong` when it is none."""
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise click.ClickException(wrong) from None
+
+
+def begin_import(client: Any, line: bytes) -> None:
+    """Note in the store which export it is getting; only the same one may go on."""
+    start = read_line(_start_line, line, "this is not an export of Joip Share")
+    importing = store().keys.importing
+    resumed = client.get(importing)
+    if resumed != start.id.encode():
+        if resumed or any(EXPORTED.fullmatch(key) for key in scan(store())):
+            raise click.ClickException("the store is not empty; nothing was imported")
+        client.set(importing, start.id)
+
+
+def load_key(client: Any, prefix: str, row: ExportedKey) -> None:
     """Write one line's key, whole and in one step, whatever was there."""
-    name, value = prefix + row["key"], row["value"]
-    write = {
-        "string": lambda pipe: pipe.set(name, raw(value)),
-        "hash": lambda pipe: pipe.hset(name, mapping=value),
-        "list": lambda pipe: pipe.rpush(name, *map(raw, value)),
-        "zset": lambda pipe: pipe.zadd(name, value),
-    }[row["type"]]
+    name, value = prefix + row.key, row.value
     with client.pipeline(transaction=True) as pipe:
         pipe.delete(name)
-        write(pipe)
-        if "expiresAt" in row:
-            pipe.pexpireat(name, row["expiresAt"])
+        write: Callable[[], Any] = {
+            "string": lambda: pipe.set(name, to_bytes(value)),
+            "hash": lambda: pipe.hset(name, mapping=value),
+            "list": lambda: pipe.rpush(name, *map(to_bytes, value)),
+            "zset": lambda: pipe.zadd(name, value),
+        }[row.type]
+        write()
+        if row.expires:
+            pipe.pexpireat(name, row.expires)
         pipe.execute()
 
 
-@click.command("create-user")
+@command("create-user")
 @click.option("--email", prompt=True)
 @click.option("--name", prompt=True, default="")
 @click.password_option()
-@flask.cli.with_appcontext
 def create_user_command(email: str, name: str, password: str) -> None:
     """Make an account."""
     given = {"email": email, "password": password} | ({"name": name} if name else {})
     try:
         new = msgspec.convert(given, Registration)
-        account = store().register(new.email, name, generate_password_hash(new.password))
+        account = create_account(new)
     except msgspec.ValidationError as error:
         raise click.ClickException(validation_problem(str(error)).message) from None
-    except EmailTaken:
-        raise click.ClickException("there is already an account with this email") from None
+    except EmailTaken as error:
+        raise click.ClickException(as_problem(error).message) from None
     click.echo(f"{account.id} {account.email}")
 
 
@@ -3037,7 +3326,8 @@ def create_app(
     if settings is None:
         settings = _production_settings()
     start_logging()
-    app = JoipShare(settings, connections_to(redis or RedisUrl.parse(settings.redis_url)))
+    where = redis or RedisUrl.parse(settings.redis_url)
+    app = JoipShare(settings, connections_to(where))
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY,
         PERMANENT_SESSION_LIFETIME=LOGIN_LIFETIME,
@@ -3048,6 +3338,7 @@ def create_app(
         SESSION_COOKIE_SECURE=settings.secure,
         SESSION_REFRESH_EACH_REQUEST=False,
     )
+    app.url_map.merge_slashes = False  # its redirects would name another host
     for blueprint in (api, pages, operations):
         app.register_blueprint(blueprint)
     for command in COMMANDS:
@@ -3058,40 +3349,31 @@ def create_app(
         )
     if settings.path:
         app.wsgi_app = SubPath(app.wsgi_app, settings.path)  # type: ignore[method-assign]
-    if production and threading.current_thread() is threading.main_thread():
+    if production and click.get_current_context(silent=True) is None:
         app.drain.install()
         start_checks(app)
     return app
 
 
 def _production_settings() -> Settings:
+    missing = [name for name in ("REDIS_URL", "PUBLIC_URL") if not os.environ.get(name)]
     try:
-        for name in ("REDIS_URL", "PUBLIC_URL"):
-            if not os.environ.get(name):
-                raise ConfigError(f"{name} is not set")
+        if missing:
+            raise ConfigError(f"{' and '.join(missing)} must be set")
         return Settings.from_env(os.environ)
     except ConfigError as error:
         raise SystemExit(f"joip_share: {error}") from None
 
 
-def connections_to(
-    redis: redis_py.Redis | redis_py.RedisCluster | RedisUrl,
-) -> Connections | ClusterConnections:
-    """The way to talk to a client's or an URL's Redis."""
-    if isinstance(redis, redis_py.RedisCluster):
-        return ClusterConnections(lambda: redis)
-    if isinstance(redis, redis_py.Redis):
-        return Connections(redis)
-    if redis.scheme == "redis+cluster":
-        return ClusterConnections(functools.partial(connect, redis))
-    return Connections(connect(redis))
-
 
 # ----------------------------------------------------------------------------- main
 
 
-SERVER = {"threads": 8, "send_bytes": 18_000, "connection_limit": 1000,
-          "asyncore_use_poll": True, "clear_untrusted_proxy_headers": False}
+# What the Procfile gives waitress, for the service to try.
+SERVER = {
+    "host": "127.0.0.1", "threads": 8, "send_bytes": 18_000, "connection_limit": 1000,
+    "asyncore_use_poll": True, "clear_untrusted_proxy_headers": False,
+}
 
 
 def main() -> None:
@@ -3100,7 +3382,7 @@ def main() -> None:
         settings = Settings.from_env(os.environ)
         client = None if settings.redis_url else fakeredis.FakeStrictRedis()
         app = create_app(settings, client)
-        server = waitress.create_server(app, host="127.0.0.1", port=settings.port, **SERVER)
+        server = waitress.create_server(app, port=settings.port, **SERVER)
     except (ConfigError, OSError) as error:
         raise SystemExit(f"joip_share: {error}") from None
     app.drain.install()
