@@ -767,20 +767,20 @@ local function count(counter, by, day, oldest)
 end
 """
 
-# A code is valid while its session stands, is public and holds it (invariant 1).
+# A code is valid while its session stands and holds it (invariant 1), and answers while
+# the session is public.
 SHARED = """
 local function shared(code)
   local owner, public = unpack(redis.call('HMGET', session, 'userId', 'isPublic'))
-  if public == '1' then return owner, redis.call('HGET', codes, code) end
-  return owner, false
+  return owner, owner and redis.call('HGET', codes, code), public == '1'
 end
 """
 
 # Closes: an open counted for a session deleted between look-up and count.
 OPEN = Script(SESSION_KEYS + COUNT + SHARED + f"""
 local code, day, oldest, viewer, reason, visitor, host = unpack(ARGV)
-local owner, audience = shared(code)
-if not audience then return false end
+local owner, audience, public = shared(code)
+if not (audience and public) then return false end
 if reason == '' and viewer == owner then reason = 'owner' end
 if reason == '' then
   count('opens', 1, day, oldest)
@@ -806,8 +806,8 @@ return {{reason, {SHARED_FIELDS}}}
 # Closes: a play by someone whom the link was not meant for.
 PLAY = Script(SESSION_KEYS + COUNT + SHARED + f"""
 local code, day, oldest, viewer, counted = unpack(ARGV)
-local owner, audience = shared(code)
-if not audience then return false end
+local owner, audience, public = shared(code)
+if not (audience and public) then return false end
 if audience ~= '*' and viewer ~= audience and viewer ~= owner then
   return 'forbidden'
 end
@@ -816,11 +816,12 @@ return {{{SHARED_FIELDS}, redis.call('HGET', session, 'updatedAt'),
         redis.call('GET', media)}}
 """)
 
-# Closes: a beacon or a sign-up that brings a deleted session's counters back.
+# Closes: a beacon or a sign-up that brings a deleted session's counters back. Who came
+# while the link was open may sign up while it is paused.
 SEEN = Script(SESSION_KEYS + COUNT + SHARED + """
 local code, day, oldest, counter = unpack(ARGV)
-local owner, audience = shared(code)
-if not audience then return 0 end
+local owner, audience, public = shared(code)
+if not (audience and (public or counter == 'signups')) then return 0 end
 count(counter, 1, day, oldest)
 return 1
 """)
@@ -1133,13 +1134,14 @@ class Store:
         self.execute("ZREM", self.keys.journal, entry)
         self.settle()
 
-    def unsettled(self, older_than: float = 0) -> Iterator[tuple[bytes, Step]]:
+    def unsettled(self, older_than: float = 0) -> list[tuple[bytes, Step]]:
         """Journal entries of at least that age in seconds, oldest first, and what they
         say. What cannot be read is left to `flask check`."""
-        oldest = time.time() - older_than
+        oldest, found = time.time() - older_than, []
         for entry in self.execute("ZRANGEBYSCORE", self.keys.journal, "-inf", oldest):
             with contextlib.suppress(msgspec.DecodeError):
-                yield entry, _step.decode(entry)
+                found.append((entry, _step.decode(entry)))
+        return found
 
     def settle(self) -> int:
         """Finish what a crash cut short; returns how many things that was."""
@@ -3386,8 +3388,10 @@ def main() -> None:
     except (ConfigError, OSError) as error:
         raise SystemExit(f"joip_share: {error}") from None
     app.drain.install()
-    print(f"Joip Share on {settings.public_url}/")
-    if client is not None:
+    print(f"Joip Share on {settings.public_url}/", flush=True)
+    if client is None:
+        start_checks(app)
+    else:
         print(demo(app), flush=True)
     server.run()
 
