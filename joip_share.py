@@ -25,6 +25,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import csv
+import ctypes
 import functools
 import hashlib
 import hmac
@@ -35,7 +36,9 @@ import os
 import re
 import secrets
 import signal
+import socket
 import string
+import struct
 import sys
 import threading
 import time
@@ -1575,9 +1578,10 @@ def referring_host(referer: str, own: str) -> str:
         host = parts.hostname or ""
     except ValueError:
         return ""
+    host = host.rstrip(".")
     if parts.scheme not in ("http", "https", "android-app") or host == own:
         return ""
-    return host if re.fullmatch(r"[\w.:-]{1,253}", host) else ""
+    return host if re.fullmatch(r"[\w.:-]{1,253}", host, re.ASCII) else ""
 
 
 def visit() -> Visit:
@@ -1974,7 +1978,7 @@ def create_account(new: Registration) -> Account:
 def login() -> Response:
     """Sign in. A wrong password and an unknown email cost the same hash."""
     given = read_body(Credentials)
-    who = (request.remote_addr or "", email_digest(given.email))
+    who = (request.remote_addr or "", given.email.lower())
     spend(FAILED_LOGINS, *who)  # before the answer is known, or a burst gets past it
     try:
         account = store().account_by_email(given.email)
@@ -2218,14 +2222,16 @@ def rate_limiter(store: Store, redis_url: str) -> FixedWindowRateLimiter:
 
 
 def spend(limit: RateLimitItem, *who: str, cost: int = 1) -> None:
-    """Count an attempt, or with a cost of -1 take one back; 429 after too many."""
+    """Count an attempt, or with a cost of -1 take one back; 429 after too many.
+    Who it was is stored as an HMAC with the day's key: no address, no email."""
     if not settings().ratelimit_enabled:
         return
-    limiter = state().limiter
+    limiter, key = state().limiter, store().visitor_key(today())
+    person = hmac.digest(key, "\n".join(who).encode(), "sha256").hex()
     with store().connections.breaker:
-        if limiter.hit(limit, *who, cost=cost):
+        if limiter.hit(limit, person, cost=cost):
             return
-        window = limiter.get_window_stats(limit, *who)
+        window = limiter.get_window_stats(limit, person)
     wait = max(1, int(window.reset_time - time.time()) + 1)
     raise Problem("RATE_LIMITED", headers={
         "Retry-After": str(wait),
@@ -2446,11 +2452,8 @@ def oembed() -> Response:
     """oEmbed 1.0 (https://oembed.com) of a share URL; opens nothing, counts nothing."""
     if request.args.get("format", "json") != "json":
         raise Problem("NOT_IMPLEMENTED")
-    url = request.args.get("url", "").partition("?")[0]
-    code = url.removeprefix(f"{settings().public_url}/shared/")
-    if code == url:
-        raise NotShared
-    preview = store().open_shared(parse_code(code), Visit()).preview
+    code = shared_code(request.args.get("url", ""))
+    preview = store().open_shared(code, Visit()).preview
     link: dict[str, Any] = {
         "version": "1.0", "type": "link", "title": preview.title,
         "author_name": preview.owner_name, "provider_name": "Joip Share",
@@ -2461,6 +2464,18 @@ def oembed() -> Response:
         link |= {"thumbnail_url": settings().origin + asset("card.png"),
                  "thumbnail_width": width, "thumbnail_height": height}
     return answer(link)
+
+
+def shared_code(url: str) -> str:
+    """The code of one of our share URLs. Raises NotShared for any other URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise NotShared from None
+    base, _, code = parts.path.rpartition("/")
+    if f"{parts.scheme}://{parts.netloc.lower()}{base}" != share_url("")[:-1]:
+        raise NotShared
+    return parse_code(code)
 
 
 CARD = 1200, 630  # pixels of static/card.png
@@ -2755,7 +2770,8 @@ class Drain:
     """SIGTERM: /readyz says 503, what was accepted is answered, then exit 0.
 
     waitress keeps its server to itself, so the handler finds it on the stack that the
-    signal interrupted. All work on it is done in its own loop, by its trigger.
+    signal interrupted. All work on it is done in its own loop, by its trigger; the loop,
+    and with it the process, ends when its map of sockets is empty.
     """
 
     def __init__(self) -> None:
@@ -2767,12 +2783,14 @@ class Drain:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping:
+            return  # told twice; PATIENCE is the bound
         server = self._find_server(frame)
-        if server is None or self.stopping:
+        if server is None:
             raise SystemExit(0)
         self.stopping = True
         sockets = server.map if isinstance(server, MultiSocketServer) else server._map
-        threading.Thread(target=self._run, args=(sockets, number), daemon=True).start()
+        threading.Thread(target=self._run, args=(sockets,), daemon=True).start()
 
     @staticmethod
     def _find_server(frame: FrameType | None) -> Any:
@@ -2783,23 +2801,30 @@ class Drain:
             frame = frame.f_back
         return None
 
-    def _run(self, sockets: dict[int, Any], number: int) -> None:
+    def _run(self, sockets: dict[int, Any]) -> None:
         deadline = time.monotonic() + PATIENCE
         time.sleep(LINGER)
-        listeners = [
-            s for s in sockets.copy().values() if isinstance(s, BaseWSGIServer)
-        ]
+        listeners = self._of_kind(sockets.copy(), BaseWSGIServer)
         for listener in listeners:
-            stop = functools.partial(self._stop_accepting, listener)
-            listener.trigger.pull_trigger(stop)
-        while self._channels(sockets) and time.monotonic() < deadline:
-            listeners[0].trigger.pull_trigger(lambda: self._close_quiet(sockets))
+            ignore_new_clients(listener.socket)
+        while sockets:
             time.sleep(0.05)
-        os.kill(os.getpid(), number)
+            listeners[0].trigger.pull_trigger(lambda: self._step(sockets, deadline))
+
+    def _step(self, sockets: dict[int, Any], deadline: float) -> None:
+        """One step towards the end, in waitress's loop."""
+        for listener in self._of_kind(sockets, BaseWSGIServer):
+            self._stop_accepting(listener)
+        channels = self._of_kind(sockets, HTTPChannel)
+        for channel in channels:
+            if self._is_quiet(channel):
+                channel.handle_close()
+        if not channels or time.monotonic() > deadline:
+            sockets.clear()  # which ends the loop
 
     @staticmethod
-    def _channels(sockets: dict[int, Any]) -> list[HTTPChannel]:
-        return [s for s in sockets.copy().values() if isinstance(s, HTTPChannel)]
+    def _of_kind(sockets: dict[int, Any], kind: type) -> list[Any]:
+        return [one for one in sockets.values() if isinstance(one, kind)]
 
     @staticmethod
     def _stop_accepting(listener: BaseWSGIServer) -> None:
@@ -2809,11 +2834,31 @@ class Drain:
             listener.handle_accept()
         wasyncore.dispatcher.close(listener)
 
-    def _close_quiet(self, sockets: dict[int, Any]) -> None:
-        for channel in self._channels(sockets):
-            busy = channel.requests or channel.request or channel.total_outbufs_len
-            if not busy and time.time() - channel.last_activity > QUIET:
-                channel.handle_close()
+    @staticmethod
+    def _is_quiet(channel: HTTPChannel) -> bool:
+        if channel.requests or channel.request or channel.total_outbufs_len:
+            return False
+        if time.time() - channel.last_activity < QUIET:
+            return False
+        try:  # a request may wait unread: this runs before the round's other reads
+            return not channel.socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
+
+def ignore_new_clients(listener: socket.socket) -> None:
+    """Have Linux ignore who is not yet connecting: what joins the queue between our
+    last accept and the close would be reset. They try again within a second and are
+    refused, which a proxy takes for a reason to try the next server."""
+    if sys.platform == "linux":
+        # Classic BPF (man 7 socket, SO_ATTACH_FILTER = 26): load byte 13 of the TCP
+        # header, its flags; drop the packet if SYN (2) is set, else pass it.
+        code = struct.pack(
+            "HBBI" * 4, 48, 0, 0, 13, 69, 0, 1, 2, 6, 0, 0, 0, 6, 0, 0, 1 << 18
+        )
+        program = ctypes.create_string_buffer(code)
+        where = struct.pack("HP", 4, ctypes.addressof(program))
+        listener.setsockopt(socket.SOL_SOCKET, 26, where)
 
 
 def close_connection(environ: dict[str, Any]) -> None:
