@@ -1,0 +1,348 @@
+"""Bad input of any kind gets the contract's 4xx, and changes nothing."""
+
+import json
+
+import fakeredis
+import pytest
+
+import joip_share
+from servers import Client
+
+NEVER = "99999999999999999999"
+
+
+@pytest.fixture(scope="module")
+def app():
+    settings = joip_share.Settings(ratelimit_enabled=False)
+    return joip_share.create_app(settings, fakeredis.FakeStrictRedis())
+
+
+@pytest.fixture(scope="module")
+def someone(app):
+    """Somebody with a session that is shared; one for all tests, nothing changes it."""
+    client = app.test_client()
+    given = {"email": "owner@example.com", "password": "long enough"}
+    client.post("/api/register", json=given)
+    client.post("/api/sessions", json={"title": "A walk"})
+    client.post("/api/sessions/1/share")
+    return client
+
+
+def contents(app):
+    """Everything that Redis holds."""
+    redis = app.store.connections.client
+    return {key: redis.dump(key) for key in redis.keys()}
+
+
+@pytest.fixture
+def send(app, someone):
+    """Send a body as JSON, and see that nothing changed."""
+
+    def sending(body, method="POST", path="/api/sessions", status=400):
+        before = contents(app)
+        data = body if isinstance(body, bytes) else body.encode()
+        answer = someone.open(
+            path, method=method, data=data, content_type="application/json"
+        )
+        assert answer.status_code == status, answer.text
+        assert contents(app) == before
+        return answer.json
+
+    return sending
+
+
+WRITES = [
+    ("POST", "/api/sessions"),
+    ("PATCH", "/api/sessions/1"),
+    ("POST", "/api/sessions/1/share"),
+    ("POST", "/api/register"),
+    ("POST", "/api/login"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{", b"{}}", b"nonsense", b'{"title": NaN}', b'{"title": Infinity}',
+        b'{"title": -Infinity}', b"{'title': 'x'}", b'{"title": "x",}', b'{"title"}',
+        b'{"title": "\xff"}', b'{"title": "\\ud800"}', b'{"title": "\\udc00\\ud800"}',
+        b'{"title": "x\ny"}', b'{"title": 01}', b'{"title": .5}', b"\x00",
+        b'\xef\xbb\xbf{"title": "x"}', '{"title": "x"}'.encode("utf-16"),
+        b'{"title": "x"} {"title": "y"}', b'{"title": /* x */ "x"}',
+        b"[" * 200_000, b'{"title":' * 100_000, b'{"a":' + b"[" * 500_000,
+        b"null", b"true", b"7", b'"text"', b"[]", b'[{"title": "x"}]',
+        b"1e400", b"9" * 100_000,
+    ],
+    ids=lambda body: repr(body[:24]),
+)  # fmt: skip
+def test_a_body_that_is_no_json_object_is_a_400(send, method, path, body):
+    assert send(body, method, path)["code"] == "INVALID_REQUEST"
+
+
+@pytest.mark.parametrize("body", [b"", b" \n"])
+@pytest.mark.parametrize(
+    ("method", "path"), [write for write in WRITES if "share" not in write[1]]
+)
+def test_a_body_that_is_missing_is_a_400(send, method, path, body):
+    send(body, method, path)
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "extra", "Title", "titel", "", " ", "$", "__proto__", "userId ", "\x00",
+        "`", "x` - at `$.title", "matching regex - at `$.nowhere", "é" * 5000,
+        "unknown field `x`", "- at `$", "a.b[0]", "\u202e",
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_an_unknown_member_is_a_400_whatever_its_name(send, method, path, name):
+    problem = send(json.dumps({name: 1}), method, path)
+    assert problem["code"] == "INVALID_REQUEST"
+    assert len(problem["message"]) < 500
+
+
+def values(member, *wrong):
+    return [(member, value) for value in wrong]
+
+
+NO_URLS = (
+    "", " ", "x", "/x.jpg", "//example.org/x.jpg", "javascript:alert(1)",
+    "JavaScript:alert(1)", "\tjavascript:alert(1)", "data:image/png;base64,AA",
+    "ftp://example.org/x", "file:///etc/passwd", "http:", "http:/", "http://",
+    "https:///x.jpg", "http:example.org", "http://?x", "http://#x", "http://:80/",
+    "http://@/", "http://[", "http://exa mple.org/", "http://example.org/a b",
+    "http://example.org/\n", "http://example.org\\@evil", " http://example.org/x",
+    "http://example.org/x\x00", "http://example.org/" + "x" * 2048, 5, True, [], {},
+)  # fmt: skip
+NO_SECONDS = (0, -1, 61, 5.0, 5.5, 1e300, 10**400, True, False, "5", None, [], {})
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        *values("title", "", "x" * 201, "🌊" * 201, None, 5, True, [], {}),
+        *values("description", "x" * 2001, None, 5, []),
+        *values("intervalMin", *NO_SECONDS),
+        *values("intervalMax", *NO_SECONDS),
+        *values("transition", "", "Fade", "spin", None, 1, ["fade"]),
+        *values("thumbnail", *NO_URLS),
+        *values("isPublic", 0, 1, "true", "", None, []),
+        *values("media", None, {}, "x", 5, True, [None], [5], ["http://x"], [[]], [{}]),
+        *values("media", [{"mediaUrl": "http://x"}] * 501),
+        *values("id", 7),
+        *values("userId", "somebody"),
+        *values("mediaCount", 7),
+        *values("createdAt", "2026-11-23T15:04:05Z"),
+    ],
+    ids=lambda value: repr(value)[:32],
+)
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/api/sessions"), ("PATCH", "/api/sessions/1")]
+)
+def test_a_wrong_member_of_a_session_is_named(send, method, path, member, value):
+    given = {member: value} if method == "PATCH" else {"title": "x", member: value}
+    problem = send(json.dumps(given), method, path)
+    [detail] = problem["details"]
+    assert detail["field"].partition("[")[0] == member
+    assert detail["message"]
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        *[({"mediaUrl": url}, "mediaUrl") for url in (*NO_URLS, None)],
+        *[({"thumbnail": url}, "thumbnail") for url in ("", "javascript:x", 5)],
+        *[({"type": kind}, "type") for kind in ("", "audio", "IMAGE", None, 1)],
+        *[({"caption": text}, "caption") for text in ("x" * 501, 5, [])],
+        *[({name: 1}, name) for name in ("id", "order", "mediaurl", "url")],
+    ],
+    ids=lambda value: repr(value)[:32],
+)
+def test_a_wrong_medium_is_named_with_its_place(send, item, field):
+    good = {"mediaUrl": "https://example.org/1.jpg"}
+    problem = send(json.dumps({"title": "x", "media": [good, good | item]}))
+    assert [d["field"] for d in problem["details"]] == [f"media[1].{field}"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/api/sessions"), ("PATCH", "/api/sessions/1")]
+)
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"intervalMin": 11},
+        {"intervalMax": 2},
+        {"intervalMin": 60, "intervalMax": 1},
+        {"intervalMin": 5, "intervalMax": 4},
+    ],
+)
+def test_intervals_in_the_wrong_order_are_a_400(send, method, path, pair):
+    """Those that are left out count as they are: 3 and 10."""
+    given = pair if method == "PATCH" else {"title": "x"} | pair
+    problem = send(json.dumps(given), method, path)
+    assert problem["details"][0]["field"] in ("intervalMin", "intervalMax")
+
+
+@pytest.mark.parametrize(
+    "value", [None, 5, True, [], {}, ["x"]], ids=repr
+)  # fmt: skip
+def test_a_user_id_that_is_no_text_is_a_400(send, value):
+    body = json.dumps({"userId": value})
+    assert send(body, path="/api/sessions/1/share")["details"][0]["field"] == "userId"
+
+
+@pytest.mark.parametrize(
+    "user_id", ["", "nobody", "*", "-", "x" * 10_000, "}:{", "0" * 32, "é", "\x00"]
+)
+def test_a_user_id_that_is_nobodys_is_a_404(send, user_id):
+    body = json.dumps({"userId": user_id})
+    problem = send(body, path="/api/sessions/1/share", status=404)
+    assert (problem["code"], problem["message"]) == ("USER_NOT_FOUND", "User not found")
+
+
+OF_ONE_SESSION = [
+    ("GET", "/api/sessions/{}"), ("PATCH", "/api/sessions/{}"),
+    ("DELETE", "/api/sessions/{}"), ("POST", "/api/sessions/{}/share"),
+    ("GET", "/api/sessions/{}/stats"), ("GET", "/api/sessions/{}/stats.csv"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ONE_SESSION)
+@pytest.mark.parametrize(
+    "given",
+    [
+        "0", "-1", "+1", "00", "01", "1.0", "1e0", "0x1", "1_0", " 1", "1 ", "%201",
+        "1%20", "1%0A", "%00", "1%00", "abc", "null", "undefined", "NaN", "١", "１",
+        "²", "৪", "Ⅳ", "1,2", "1;", "*", "{1}", "%7B1%7D", "1:media", "last-id",
+        "-0", "true", "%FF", "..%2e", "1'--",
+    ],
+)  # fmt: skip
+def test_an_id_that_is_no_positive_integer_is_a_400(app, someone, method, path, given):
+    before = contents(app)
+    body = {"title": "x"} if method == "PATCH" else {}
+    answer = someone.open(path.format(given), method=method, json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json["message"] == "Invalid session ID"
+    assert answer.json["code"] == "INVALID_SESSION_ID"
+    assert contents(app) == before
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ONE_SESSION)
+@pytest.mark.parametrize("given", ["2", "9007199254740993", NEVER, "9" * 5000])
+def test_an_id_of_no_session_is_a_404_however_large(someone, method, path, given):
+    body = {"title": "x"} if method == "PATCH" else {}
+    answer = someone.open(path.format(given), method=method, json=body)
+    assert answer.status_code == 404, answer.text
+    assert answer.json["message"] == "Session not found"
+    assert answer.json["code"] == "SESSION_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "low", "high"),
+    [
+        ("/api/sessions", "limit", 1, 200),
+        ("/api/sessions/1/stats", "days", 1, 365),
+        ("/api/sessions/1/stats.csv", "days", 1, 365),
+        ("/api/shared/media/{code}", "limit", 1, 500),
+        ("/api/shared/media/{code}", "offset", 0, 2**53 - 1),
+        ("/api/referrals", "limit", 1, 200),
+    ],
+)
+def test_numbers_in_the_query_have_bounds(someone, path, name, low, high):
+    shared = someone.post("/api/sessions/1/share").json
+    path = path.format(code=shared["shareCode"])
+
+    def status(value):
+        return someone.get(path, query_string={name: value}).status_code
+
+    assert [status(value) for value in (low, high)] == [200, 200]
+    wrong = (low - 1, high + 1, "x", "1.5", "1e1", " 1", "+1", "٣", "9" * 5000, "\x00")
+    assert {status(value) for value in wrong} == {400}
+    problem = someone.get(path, query_string={name: "x"}).json
+    assert [detail["field"] for detail in problem["details"]] == [name]
+
+
+@pytest.mark.parametrize("path", ["/api/sessions", "/api/referrals"])
+@pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "٣", "9" * 5000, "\x00", "("])
+def test_a_cursor_that_is_none_of_ours_is_a_400(someone, path, cursor):
+    answer = someone.get(path, query_string={"cursor": cursor})
+    assert (answer.status_code, answer.json["code"]) == (400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
+     "text/json", "application/xml", "application/vnd.api+json", "*/*", "nonsense"],
+)  # fmt: skip
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_another_content_type_is_a_415(app, someone, method, path, kind):
+    before = contents(app)
+    answer = someone.open(path, method=method, data=b"{}", content_type=kind)
+    assert answer.status_code == 415, answer.text
+    assert answer.json["code"] == "UNSUPPORTED_MEDIA_TYPE"
+    assert contents(app) == before
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "Application/JSON", "application/json;"]
+)
+def test_json_may_be_announced_with_parameters_and_in_any_case(someone, kind):
+    answer = someone.patch("/api/sessions/1", data=b'{"title": "x"}', content_type=kind)
+    assert answer.status_code == 200
+
+
+# Sizes, where they are decided: on the wire.
+
+MIB = 1 << 20
+SMALL = b'{"title": "x"}'
+
+
+def chunks(size):
+    """A body of this size, sent without saying how much is to come."""
+    yield SMALL
+    rest = size - len(SMALL)
+    while rest > 0:
+        yield b" " * min(rest, 65_000)
+        rest -= 65_000
+
+
+@pytest.fixture(scope="module")
+def client(live):
+    client = Client(live.url)
+    client.sign_up()
+    return client
+
+
+@pytest.mark.parametrize("body", [lambda size: SMALL.ljust(size), chunks])
+@pytest.mark.parametrize(("size", "status"), [(MIB, 201), (MIB + 1, 413)])
+def test_a_body_may_have_1_mib_and_no_more(client, body, size, status):
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/api/sessions", data=body(size), headers=headers)
+    assert answer.status_code == status, answer.text
+    if status == 413:
+        assert answer.json()["code"] == "BODY_TOO_LARGE"
+        assert answer.json()["requestId"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [*WRITES, ("DELETE", "/api/sessions/1"), ("POST", "/api/logout")]
+)
+def test_every_route_that_takes_a_body_refuses_a_large_one(client, method, path):
+    answer = client.request(method, path, data=b" " * (2 * MIB))
+    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+
+
+def test_a_full_session_fits(client):
+    """500 media with long URLs and captions."""
+    media = [
+        {"mediaUrl": f"https://example.org/{n}/".ljust(1200, "x"), "caption": "c" * 500}
+        for n in range(500)
+    ]
+    made = client.post("/api/sessions", json={"title": "Full", "media": media})
+    assert made.status_code == 201, made.text
+    assert made.json()["mediaCount"] == 500
+    read = client.get(f"/api/sessions/{made.json()['id']}").json()["media"]
+    assert [item["mediaUrl"] for item in read] == [item["mediaUrl"] for item in media]
