@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -129,6 +130,102 @@ class RedisServer(Process):
         return server
 
 
+class Group:
+    """Several servers that end with one `with` block, or where one does not start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with contextlib.ExitStack() as stack:
+            self.start(stack.enter_context)
+            self._stack = stack.pop_all()
+
+    def start(self, add: Callable[[Any], Any]) -> None:
+        """Start the servers; `add` takes each into the group and returns it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+class Cluster(Group):
+    """A Redis Cluster of three masters."""
+
+    def start(self, add: Callable[[Any], Any]) -> None:
+        """Three nodes, who share the slots and know each other."""
+        buses = [free_port() for _ in range(3)]
+        self.nodes = [add(self._node(bus)) for bus in buses]
+        self.urls = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        self.url = f"redis+cluster://{self.urls}"
+        ends = [0, 5461, 10923, 16384]
+        for n, node in enumerate(self.nodes):
+            slots = str(ends[n]), str(ends[n + 1] - 1)
+            node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+            node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
+            meet = "127.0.0.1", node.port, buses[n]
+            self.nodes[0].client.execute_command("CLUSTER", "MEET", *meet)
+        wait_for(self.serves, what="the cluster")
+        self.client = redis.RedisCluster(
+            port=self.nodes[0].port, host="127.0.0.1", protocol=2
+        )
+
+    def _node(self, bus: int) -> RedisServer:
+        return RedisServer(
+            self.folder, "--cluster-enabled", "yes", "--cluster-port", str(bus),
+            "--cluster-config-file", f"nodes-{bus}.conf",
+            "--cluster-node-timeout", "2000",
+        )  # fmt: skip
+
+    def serves(self) -> bool:
+        """Whether every node knows all slots and all nodes."""
+        wanted = (b"cluster_state:ok", b"cluster_known_nodes:3")
+        infos = [node.client.execute_command("CLUSTER", "INFO") for node in self.nodes]
+        return all(line in info for info in infos for line in wanted)
+
+    def flush(self) -> None:
+        """Empty every node."""
+        for node in self.nodes:
+            node.client.flushall()
+
+
+class Sentinels(Group):
+    """A master and its replica, watched by three Sentinels."""
+
+    def start(self, add: Callable[[Any], Any]) -> None:
+        """All five, until each Sentinel knows the other four."""
+        self.master = add(RedisServer(self.folder))
+        leader = f"127.0.0.1 {self.master.port}"
+        self.replica = add(RedisServer(self.folder, "--replicaof", leader))
+        self.ports = [free_port() for _ in range(3)]
+        for port in self.ports:
+            add(self._sentinel(port))
+        wait_for(lambda: all(map(self._knows_all, self.ports)), what="the Sentinels")
+        addresses = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        self.url = f"redis+sentinel://{addresses}/joip/0"
+
+    def _sentinel(self, port: int) -> Process:
+        config = self.folder / f"sentinel-{port}.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {self.folder}\n"
+            f"sentinel monitor joip 127.0.0.1 {self.master.port} 2\n"
+            "sentinel down-after-milliseconds joip 1000\n"
+            "sentinel failover-timeout joip 5000\n"
+        )
+        command = [need("redis-sentinel"), str(config)]
+        return Process(command, self.folder / f"sentinel-{port}.log")
+
+    @staticmethod
+    def _knows_all(port: int) -> bool:
+        state = redis.Redis(port=port).sentinel_master("joip")
+        return state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
+
+    def ask(self, *command: str) -> Any:
+        """Tell the first Sentinel something."""
+        return redis.Redis(port=self.ports[0]).execute_command("SENTINEL", *command)
+
+
 class Service(Process):
     """Joip Share as the Procfile runs it, on 127.0.0.1."""
 
@@ -155,6 +252,53 @@ class Service(Process):
         if self.process.poll() is not None:
             raise AssertionError(f"the service ended:\n{self.said()[-2000:]}")
         return requests.get(f"{self.url}/healthz", timeout=2).ok
+
+
+class Nginx(Process):
+    """nginx with deploy/nginx.conf as it stands, in front of services on these ports.
+
+    Around it stands what Debian's nginx.conf says. Only what an admin edits is written
+    anew: ports and paths in deploy/joip-share/{site,upstream}.conf.
+    """
+
+    def __init__(self, folder: Path, *upstreams: int) -> None:
+        self.folder = folder / "nginx"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        shutil.copytree(ROOT / "deploy" / "joip-share", self.folder / "joip-share")
+        edits = {
+            "listen 80;": f"listen 127.0.0.1:{self.port};", "listen [::]:80;": "",
+            "/srv/joip-share": str(ROOT), "/var/log/nginx": str(self.folder),
+        }  # fmt: skip
+        self._edit("site.conf", edits)
+        ports = {f":{8000 + n} ": f":{port} " for n, port in enumerate(upstreams)}
+        self._edit("upstream.conf", ports)
+        (self.folder / "nginx.conf").write_text(self._main())
+        self.command = [need("nginx"), "-p", str(self.folder), "-c", "nginx.conf"]
+        super().__init__(
+            [*self.command, "-g", "daemon off;"], self.folder / "nginx.log"
+        )
+        wait_for(lambda: socket.create_connection(("127.0.0.1", self.port)), what="nginx")
+
+    def _edit(self, name: str, edits: dict[str, str]) -> None:
+        file = self.folder / "joip-share" / name
+        text = file.read_text()
+        for old, new in edits.items():
+            assert old in text, f"{name} has no {old}"
+            text = text.replace(old, new)
+        file.write_text(text)
+
+    def _main(self) -> str:
+        temporary = "".join(
+            f"{kind}_temp_path {kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;" if os.geteuid() == 0 else ""
+        return f"""{user} worker_processes 2; pid nginx.pid; error_log error.log;
+            events {{ worker_connections 768; }}
+            http {{ sendfile on; gzip on; access_log access.log;
+            include /etc/nginx/mime.types; default_type application/octet-stream;
+            {temporary} include {ROOT}/deploy/nginx.conf; }}"""
 
 
 class Client(requests.Session):
