@@ -1526,7 +1526,8 @@ MACHINES = re.compile(
     r"|(?:link|url|microsoft).?preview"
     # Unfurlers without such a word.
     r"|^(?:Iframely|Viber|Valve/Steam|Synapse|matrix-media|mattermost|Misskey|Discourse)"
-    r"|Cardyb|GoogleMessages|Google-Safety|XING-content|^Microsoft Office|ms-office"
+    r"|Cardyb|Google(?:Messages|-Safety|-PageRenderer)|XING-content|^Microsoft Office"
+    r"|ms-office"
     # Programs.
     r"|^(?:Java|node|undici|Ruby|PHP|GuzzleHttp|PostmanRuntime|insomnia|Deno|Bun|reqwest"
     r"|Dart|Faraday)\b|WindowsPowerShell|^(?!Mozilla/).*CFNetwork/",
@@ -2770,8 +2771,8 @@ class Drain:
     """SIGTERM: /readyz says 503, what was accepted is answered, then exit 0.
 
     waitress keeps its server to itself, so the handler finds it on the stack that the
-    signal interrupted. All work on it is done in its own loop, by its trigger; the loop,
-    and with it the process, ends when its map of sockets is empty.
+    signal interrupted. All work on it is done in its own loop, by its trigger; the
+    loop, and with it the process, ends when its map of sockets is empty.
     """
 
     def __init__(self) -> None:
