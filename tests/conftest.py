@@ -126,3 +126,26 @@ def live(tmp_path_factory):
 def new_client(live):
     """Makes clients of the live service, each with cookies of their own."""
     return lambda: Client(live.url)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Sets the time, in seconds from 2026-11-25T00:00:00Z; at first to -7200."""
+
+    def at(seconds):
+        monkeypatch.setattr(joip_share.time, "time", lambda: 1_795_564_800 + seconds)
+
+    at(-7200)
+    return at
+
+
+@pytest.fixture(scope="module")
+def place():
+    """One app in memory for a module's tests, with an owner and a guest."""
+    place = joip_share.create_app(
+        joip_share.Settings(ratelimit_enabled=False), fakeredis.FakeStrictRedis()
+    )
+    place.owner, place.guest = Visitor(place), Visitor(place)
+    place.owner.user = place.owner.sign_up()
+    place.guest.user = place.guest.sign_up("guest@example.com")
+    return place
