@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import itertools
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -278,7 +282,11 @@ class Nginx(Process):
         super().__init__(
             [*self.command, "-g", "daemon off;"], self.folder / "nginx.log"
         )
-        wait_for(lambda: socket.create_connection(("127.0.0.1", self.port)), what="nginx")
+        wait_for(self._listens, what="nginx")
+
+    def _listens(self) -> bool:
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        return True
 
     def _edit(self, name: str, edits: dict[str, str]) -> None:
         file = self.folder / "joip-share" / name
@@ -299,6 +307,69 @@ class Nginx(Process):
             http {{ sendfile on; gzip on; access_log access.log;
             include /etc/nginx/mime.types; default_type application/octet-stream;
             {temporary} include {ROOT}/deploy/nginx.conf; }}"""
+
+
+class Load:
+    """Clients on 127.0.0.1 that ask without pause, half of them by kept connections.
+
+    `requests` are (method, path, headers), taken in turn. A client ends when it is
+    refused or told to stop. `lost` tells what failed on a connection that was accepted.
+    """
+
+    def __init__(
+        self, port: int, *requests: tuple[str, str, dict[str, str]], clients: int
+    ) -> None:
+        self.port, self.requests = port, requests
+        self.answered: Counter[int] = Counter()
+        self.lost: list[str] = []
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._client, args=(n,)) for n in range(clients)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _client(self, number: int) -> None:
+        with contextlib.suppress(ConnectionRefusedError):
+            for turn in itertools.count():
+                # nginx limits each address: 50 requests, then another one
+                source = f"127.{1 + number}.{turn // 256}.{turn % 256}"
+                self._ask(50, source, kept=number % 2 == 0)
+                if self._stopping.is_set():
+                    return
+
+    def _ask(self, times: int, source: str, kept: bool) -> None:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=15, source_address=(source, 0)
+        )
+        for turn in range(times):
+            if self._stopping.is_set():
+                break
+            if connection.sock is None:
+                try:
+                    connection.connect()
+                except TimeoutError as error:  # nobody took it
+                    raise ConnectionRefusedError from error
+            method, path, more = self.requests[turn % len(self.requests)]
+            try:
+                connection.request(method, path, headers={"User-Agent": PERSON} | more)
+                answer = connection.getresponse()
+                answer.read()
+                self.answered[answer.status] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(f"{method} {error!r}")
+                connection.close()
+            if not kept:
+                connection.close()
+        connection.close()
 
 
 class Client(requests.Session):

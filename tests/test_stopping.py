@@ -1,0 +1,146 @@
+"""Told to stop: what was accepted is answered, then the process ends with status 0."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from servers import ROOT, Client, Load, RedisServer, Service, free_port, wait_for
+
+WITHIN = 10  # seconds, the issue's
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory):
+    """A Redis for the services of this module."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def service(tmp_path, redis_url):
+    """A service to be stopped."""
+    with Service(tmp_path, redis_url, RATELIMIT_ENABLED="0") as running:
+        yield running
+
+
+def ended(service):
+    """The exit status, within the time that is allowed."""
+    try:
+        return service.process.wait(WITHIN)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"still runs after {WITHIN} s")
+
+
+def is_refused(service):
+    """Whether nobody listens any more."""
+    try:
+        socket.create_connection(("127.0.0.1", service.port), 2).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def half_a_request(service):
+    """A connection whose request has begun, and what is missing of it."""
+    connection = socket.create_connection(("127.0.0.1", service.port), timeout=WITHIN)
+    body = json.dumps({"email": "nobody@example.com", "password": "wrong"}).encode()
+    head = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    connection.sendall(f"POST /api/login HTTP/1.1\r\n{head}\r\n\r\n".encode())
+    connection.sendall(body[:9])
+    return connection, body[9:]
+
+
+def test_stopping_under_load_drops_no_request(service):
+    owner = Client(service.url)
+    owner.sign_up()
+    session = owner.make_session()
+    cookie = {"Cookie": f"connect.sid={owner.cookies['connect.sid']}"}
+    share = ("POST", f"/api/sessions/{session}/share", cookie)
+    preview = ("GET", f"/api/shared/{owner.share(session)}/preview", {})
+    with Load(service.port, share, preview, clients=16) as load:
+        wait_for(lambda: load.answered.total() > 300)
+        service.signal(signal.SIGTERM)
+        assert ended(service) == 0
+    assert load.lost == []
+    assert set(load.answered) == {200}
+
+
+def test_readiness_ends_at_once_while_requests_are_still_answered(service):
+    ready = f"{service.url}/readyz"
+    assert requests.get(ready, timeout=5).json()["status"] == "ok"
+    service.signal(signal.SIGTERM)
+    wait_for(lambda: not requests.get(ready, timeout=5).ok, 0.5, "/readyz to turn 503")
+    answer = requests.get(ready, timeout=5)
+    assert answer.json()["checks"] == {"redis": "ok", "process": "stopping"}
+    assert answer.headers["Retry-After"] == "1"
+    other = requests.get(f"{service.url}/login", timeout=5)
+    assert (other.status_code, other.headers["Connection"]) == (200, "close")
+    assert ended(service) == 0
+
+
+def test_requests_that_wait_for_a_thread_are_answered(service):
+    """Passwords are slow to hash: 16 registrations are two for each thread."""
+
+    def register(number):
+        given = {"email": f"waiting-{number}@example.com", "password": "long enough"}
+        return requests.post(f"{service.url}/api/register", json=given, timeout=20)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(register, number) for number in range(16)]
+        wait_for(lambda: any(answer.done() for answer in answers))
+        service.signal(signal.SIGTERM)
+        assert {answer.result().status_code for answer in answers} == {201}
+    assert ended(service) == 0
+
+
+def test_a_request_that_comes_slowly_is_answered_though_told_twice(service):
+    connection, rest = half_a_request(service)
+    service.signal(signal.SIGINT)
+    wait_for(lambda: is_refused(service))
+    service.signal(signal.SIGTERM)
+    connection.sendall(rest)
+    assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
+    assert ended(service) == 0
+
+
+def test_what_never_comes_holds_nothing_up(service):
+    """One client sends half a request for ever, fifty keep silent connections."""
+    silent = [requests.Session() for _ in range(50)]
+    for client in silent:
+        client.get(f"{service.url}/healthz", timeout=5)
+    connection, _ = half_a_request(service)
+    begun = time.monotonic()
+    service.signal(signal.SIGTERM)
+    assert ended(service) == 0
+    assert time.monotonic() - begun < WITHIN
+    connection.close()
+
+
+def test_silent_connections_alone_are_not_waited_for(service):
+    client = requests.Session()
+    client.get(f"{service.url}/healthz", timeout=5)
+    service.signal(signal.SIGTERM)
+    assert service.process.wait(6) == 0
+
+
+def test_the_try_out_ends_with_ctrl_c(tmp_path):
+    port = free_port()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "joip_share.py"], stdout=log, stderr=log,
+            env={"PATH": os.environ["PATH"], "PORT": str(port)},
+        )  # fmt: skip
+    try:
+        wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).ok)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WITHIN) == 0
+    finally:
+        process.kill()
+    assert b"Traceback" not in (tmp_path / "log").read_bytes()
