@@ -1,8 +1,13 @@
-"""Every route of the service, and what it needs of Redis."""
+"""Every route of the service, what it needs of Redis, and a world to call it in."""
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
+
+from conftest import Visitor
+
+import joip_share
 
 NOTHING, READ, FREE, WRITE = "nothing", "a read", "a deletion", "a write"
 
@@ -70,3 +75,36 @@ ROUTES = [
     Route("DELETE", "/api/sessions/<session_id>", WRITE, NOTHING),
     Route("POST", "/api/logout", FREE, NOTHING),
 ]
+
+
+class World:
+    """An app, an owner with a shared session, and a stranger."""
+
+    def __init__(self, settings: joip_share.Settings) -> None:
+        self.app, self.base = joip_share.create_app(settings), settings.public_url
+        self.owner, self.stranger = Visitor(self.app), Visitor(self.app)
+        self.referral_code = self.owner.sign_up(**OWNER)["referralCode"]
+        self.session_id = self.owner.make_session()
+        self.code = self.owner.share(self.session_id)["shareCode"]
+
+    def call(self, route: Route, who: str):
+        """One request, timed, by a browser of its own, so that threads share none."""
+        browser = Visitor(self.app)
+        if who == "owner":
+            cookie = self.owner.client.get_cookie("connect.sid")
+            browser.client.set_cookie("connect.sid", cookie.value)
+        path = route.path(self.base, self.session_id, self.code, self.referral_code)
+        begun = time.monotonic()
+        answer = browser.open(path, method=route.method, json=route.json)
+        return answer, time.monotonic() - begun
+
+    def stats(self) -> dict[str, int]:
+        """The session's totals."""
+        return self.owner.get(f"/api/sessions/{self.session_id}/stats").json["totals"]
+
+    def check(self, *options: str):
+        """`flask check`, as if the journal's patience had run out."""
+        client, journal = self.app.store.connections.client, self.app.store.keys.journal
+        for member in client.zrange(journal, 0, -1):
+            client.zadd(journal, {member: 0})
+        return self.app.test_cli_runner().invoke(args=["check", *options])
