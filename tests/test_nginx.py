@@ -292,7 +292,7 @@ def test_a_malformed_request_is_refused_with_the_services_headers(site):
     assert "Server: nginx\n" in said  # and no version
 
 
-@pytest.mark.parametrize("path", ["/api/openapi.json", "/static/app.css", "/register"])
+@pytest.mark.parametrize("path", ["/api/openapi.json", "/static/api.js", "/register"])
 def test_a_large_answer_is_compressed(outsider, path):
     answer = outsider.get(path, headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"
