@@ -284,13 +284,14 @@ class StoreContract:
         store.open_shared(code, PERSON)
         store.delete_session(session_id, owner.id)
         left = keys_of(store) - {store.keys.last_session_id}
-        assert [k for k in left if k.startswith(("session:", "share:", "journal"))] == []
+        rest = ("session:", "share:", "journal")
+        assert [key for key in left if key.startswith(rest)] == []
         assert store.list_sessions(owner.id, 50, joip_share.MAX_ID) == ([], None)
 
     def test_nothing_brings_a_deleted_session_back(
         self, store, owner, session_id, code
     ):
-        """Neither in the process that deleted it nor in one that still knows the code."""
+        """Neither in the process that deleted it nor in one that still knows it."""
         other = another(store)
         other.open_shared(code, PERSON)
         store.delete_session(session_id, owner.id)
@@ -312,7 +313,9 @@ class StoreContract:
         named = {key for key in keys_of(store) - before if not key.startswith("user:")}
         assert named == set()
 
-    def test_what_is_done_leaves_the_journal_empty(self, store, owner, session_id, code):
+    def test_what_is_done_leaves_the_journal_empty(
+        self, store, owner, session_id, code
+    ):
         store.share(session_id, owner.id, owner.id)
         with pytest.raises(EmailTaken):
             register(store)

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import fakeredis
 import pytest
+from servers import Client, Service
 
 import joip_share
-from servers import Client, Service
 
 ADA = {"email": "Ada@Example.com", "password": "pass-phrase"}
 USER = {"id", "email", "name", "referralCode", "createdAt"}
@@ -189,11 +189,10 @@ def limited(new_visitor):
     return lambda: type(new_visitor())(app)
 
 
-def sign_in(person, email="ada@example.com", password="a wrong one", address="192.0.2.1"):
+def sign_in(person, email="ada@example.com", password="wrong", address="192.0.2.1"):
     given = {"email": email, "password": password}
-    return person.post(
-        "/api/login", json=given, headers={"X-Forwarded-For": address}
-    )  # fmt: skip
+    headers = {"X-Forwarded-For": address}
+    return person.post("/api/login", json=given, headers=headers)
 
 
 def assert_limited(answer, limit, window):
@@ -254,7 +253,7 @@ def test_an_unknown_email_is_limited_like_a_known_one(limited):
     assert_limited(sign_in(limited(), "nobody@example.com"), 5, 900)
 
 
-def test_without_trusted_proxies_a_forged_address_opens_no_second_account_of_tries(
+def test_without_trusted_proxies_a_forged_address_gives_no_more_tries(
     new_visitor,
 ):
     app = joip_share.create_app(joip_share.Settings(), fakeredis.FakeStrictRedis())

@@ -4,9 +4,9 @@ import json
 
 import fakeredis
 import pytest
+from servers import Client
 
 import joip_share
-from servers import Client
 
 NEVER = "99999999999999999999"
 
@@ -31,7 +31,7 @@ def someone(app):
 def contents(app):
     """Everything that Redis holds."""
     redis = app.store.connections.client
-    return {key: redis.dump(key) for key in redis.keys()}
+    return {key: redis.dump(key) for key in redis.scan_iter()}
 
 
 @pytest.fixture
@@ -328,7 +328,8 @@ def test_a_body_may_have_1_mib_and_no_more(client, body, size, status):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [*WRITES, ("DELETE", "/api/sessions/1"), ("POST", "/api/logout")]
+    ("method", "path"),
+    [*WRITES, ("DELETE", "/api/sessions/1"), ("POST", "/api/logout")],
 )
 def test_every_route_that_takes_a_body_refuses_a_large_one(client, method, path):
     answer = client.request(method, path, data=b" " * (2 * MIB))

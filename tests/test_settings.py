@@ -10,9 +10,9 @@ import textwrap
 import fakeredis
 import pytest
 import requests
+from servers import BIN, ROOT, Client, Process, Service, free_port, wait_for
 
 import joip_share
-from servers import BIN, ROOT, Client, Process, Service, free_port, wait_for
 
 COMPLETE = {"REDIS_URL": "redis://127.0.0.1/0", "PUBLIC_URL": "https://example.org"}
 
@@ -211,7 +211,7 @@ def test_every_redis_key_begins_with_the_prefix(new_visitor):
     assert stranger.get(f"/shared/{code}?r=a1b2c3d4").status_code == 200
     assert stranger.get("/readyz").status_code == 200
     kinds = {"share", "session", "user", "referral", "email", "login", "visitors"}
-    names = [key.decode() for key in redis.keys()]
+    names = [key.decode() for key in redis.scan_iter()]
     assert [name for name in names if not name.startswith("joip:")] == []
     assert {name.split(":")[1] for name in names} >= kinds
 
