@@ -63,6 +63,7 @@ import redis as redis_py
 import segno
 import waitress
 import yaml
+from hiredis import pack_command
 from flask import Blueprint, Flask, Response, current_app, request
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
@@ -572,7 +573,7 @@ class StoreUnavailable(Exception):
     """Redis is away, hung, loading, read-only or full; its text names the kind."""
 
 
-Command = Sequence[Any]
+Command = tuple[Any, ...]
 AWAY = (redis_py.ConnectionError, redis_py.TimeoutError)
 
 
@@ -648,14 +649,14 @@ class Connections:
         """One command, one round trip, Redis's plain reply."""
         with self.breaker:
             connection = self._connection()
-            connection.send_command(*command)
+            connection.send_packed_command([pack_command(command)])
             return connection.read_response()
 
     def execute_many(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one round trip; an error is returned in its place."""
         with self.breaker:
             connection = self._connection()
-            connection.send_packed_command(connection.pack_commands(commands))
+            connection.send_packed_command([b"".join(map(pack_command, commands))])
             return [self._reply_or_error(connection) for _ in commands]
 
     def _connection(self) -> Any:
@@ -1666,7 +1667,7 @@ class LoginInterface(ServerSideSessionInterface):
             data = self._retrieve_session_data(self._get_store_id(match[1]))
             if data is not None:
                 return match[1], data
-        return self._generate_sid(self.sid_length), {}
+        return "", {}
 
     def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
         try:
@@ -2261,11 +2262,10 @@ REFERRAL_COOKIE = re.compile(
 def remember(response: Response, code: str, share_code: str = "") -> None:
     """Keep who sent this visitor; the first one wins."""
     if remembered() is None:
-        response.set_cookie(
-            "joip_ref", f"{code}.{int(time.time())}.{share_code}", REFERRAL_LIFETIME,
-            path=settings().path or "/", secure=settings().secure, httponly=True,
-            samesite="Lax",
-        )
+        response.headers.add("Set-Cookie", "; ".join((
+            f"joip_ref={code}.{int(time.time())}.{share_code}",
+            *state().referral_cookie,
+        )))
 
 
 def attribute(account: Account, signed_in_as: str | None) -> None:
@@ -2291,17 +2291,13 @@ def page(template: str, account: Account | None, **variables: Any) -> str:
 def page_context(account: Account | None) -> dict[str, Any]:
     """What every template may use."""
     me = msgspec.to_builtins(public(account)) if account else None
-    return {"me": me, "base": settings().path, "asset": asset}
+    return {"me": me, "base": settings().path, "asset": state().asset}
 
 
-def asset(name: str) -> str:
+def asset_url(base: str, name: str) -> str:
     """A static file's URL; it changes with the file, so it may be kept for good."""
-    return f"{settings().path}/static/{name}?v={_fingerprint(name)}"
-
-
-@functools.cache
-def _fingerprint(name: str) -> str:
-    return hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()
+    return f"{base}/static/{name}?v={digest[:12]}"
 
 
 def signed_in_page(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -2409,13 +2405,12 @@ def shared_page(code: str) -> Response:
     referral = match[1] if match else ""
     seen_by = visit()
     opened = store().open_shared(code, seen_by, referral)
-    preview, service = opened.preview, settings()
-    html = current_app.jinja_env.get_template("shared.html").render(
-        me=seen_by.viewer, base=service.path, asset=asset, preview=preview,
-        share_url=share_url(code), about=about(preview),
-        oembed_url=f"{service.public_url}/oembed?url={quote(share_url(code), safe='')}",
-        image_url=preview.thumbnail or service.origin + asset("card.png"),
-        play_url=f"{service.path}/shared/{code}/play",
+    preview, app = opened.preview, state()
+    html = app.jinja_env.get_template("shared.html").render(
+        preview=preview, play_url=f"{app.settings.path}/shared/{code}/play",
+        me=seen_by.viewer, base=app.settings.path, asset=app.asset,
+        share_url=share_url(code), oembed_url=app.oembed_url + code,
+        about=about(preview), image_url=preview.thumbnail or app.card_url,
         beacon=opened.reason in ("", "prefetch"),
     )
     response = Answer(html, content_type=HTML)
@@ -2462,7 +2457,7 @@ def oembed() -> Response:
     }
     width, height = CARD
     if oembed_limit("maxwidth") >= width and oembed_limit("maxheight") >= height:
-        link |= {"thumbnail_url": settings().origin + asset("card.png"),
+        link |= {"thumbnail_url": state().card_url,
                  "thumbnail_width": width, "thumbnail_height": height}
     return answer(link)
 
@@ -2673,7 +2668,14 @@ class JoipShare(Flask):
         self.session_interface = LoginInterface(self, self.store)
         headers = SECURITY_HEADERS | (HSTS if settings.secure else {})
         self._headers = tuple(headers.items())
-        self.before_request(self._begin)
+        self.asset = functools.cache(functools.partial(asset_url, settings.path))
+        self.card_url = settings.origin + self.asset("card.png")
+        shared = quote(f"{settings.public_url}/shared/", safe="")
+        self.oembed_url = f"{settings.public_url}/oembed?url={shared}"
+        self.referral_cookie = (
+            f"Max-Age={REFERRAL_LIFETIME}", f"Path={settings.path or '/'}", "HttpOnly",
+            "SameSite=Lax", *(["Secure"] if settings.secure else []),
+        )
         self.after_request(self._finish)
         self.register_error_handler(Exception, handle_error)
 
@@ -2690,7 +2692,7 @@ class JoipShare(Flask):
 
     def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
         if request is None:
-            return super().create_url_adapter(request)
+            return None
         environ = request.environ
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
         return MapAdapter(
@@ -2698,12 +2700,12 @@ class JoipShare(Flask):
             environ["REQUEST_METHOD"],
         )
 
-    def _begin(self) -> None:
+    def preprocess_request(self) -> None:
         """Name the request; refuse what is outside, from another site or too large."""
         environ = request.environ
         environ["joip_share.started"] = time.perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
         environ["joip_share.id"] = request_id
         environ["joip_share.headers"] = (*self._headers, ("X-Request-ID", request_id))
         if environ.get("joip_share.outside"):
@@ -3448,7 +3450,7 @@ def demo(app: JoipShare) -> str:
     owner = app.store.register(email, "Demo", generate_password_hash(password))
     with app.app_context():
         media = [
-            MediaInput(app.settings.origin + asset(f"demo-{n}.svg"), caption=caption)
+            MediaInput(app.settings.origin + app.asset(f"demo-{n}.svg"), caption=caption)
             for n, caption in enumerate(DEMO_CAPTIONS, 1)
         ]
         new = NewSession("Five hours by the lake", "A demo: pictures drawn for it.",
