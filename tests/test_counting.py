@@ -111,6 +111,13 @@ def test_a_beacon_is_a_post(owner, visitor, shared, method):
     assert counts(owner) == {}
 
 
+def test_a_beacon_of_another_site_is_refused(owner, visitor, shared):
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    answer = visitor.post(f"/api/shared/{shared}/seen", headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (403, "CROSS_SITE")
+    assert counts(owner) == {}
+
+
 def test_a_page_sends_its_beacon_when_it_may_come_to_be_shown(owner, visitor, shared):
     beacon = f"/api/shared/{shared}/seen".encode()
     page = f"/shared/{shared}"
@@ -295,19 +302,36 @@ def test_300_opens_and_50_beacons_by_16_clients_at_once_are_exact(live, live_own
     assert clicks == {"clicks": 300, "signups": 0}
 
 
+@pytest.mark.parametrize(("signed_in", "trips"), [(False, 1), (True, 2)])
 @pytest.mark.parametrize(
     "path", ["/api/shared/{}/preview", "/shared/{}", "/shared/{}?r={}"]
 )
-def test_one_round_trip_counts_and_fetches(live, live_owner, new_client, path):
+def test_one_round_trip_counts_and_fetches(
+    live, live_owner, new_client, path, signed_in, trips
+):
+    """And one more reads the login, to leave the owner out."""
     path = path.format(live_owner.code, live_owner.user["referralCode"])
     visitor = new_client()
+    if signed_in:
+        visitor.sign_up()
     assert visitor.get(path).status_code == 200
     before = live.redis.info("stats")["total_reads_processed"]
     for _ in range(20):
         visitor.get(path)
     after = live.redis.info("stats")["total_reads_processed"]
-    assert after - before <= 20 + 1, "the second INFO is a read too"
+    assert after - before <= 20 * trips + 1, "the second INFO is a read too"
     assert live_stats(live_owner)["totals"]["opens"] == 21
+
+
+def test_scripts_that_redis_forgot_count_once(live, live_owner, new_client):
+    visitor = new_client()
+    live.redis.script_flush()
+    visitor.get(f"/shared/{live_owner.code}?r={live_owner.user['referralCode']}")
+    live.redis.script_flush()
+    visitor.post(f"/api/shared/{live_owner.code}/seen")
+    totals = live_stats(live_owner)["totals"]
+    assert (totals["opens"], totals["views"]) == (1, 1)
+    assert live_owner.get("/api/referrals").json()["totals"]["clicks"] == 1
 
 
 READ = {
