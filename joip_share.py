@@ -63,9 +63,9 @@ import redis as redis_py
 import segno
 import waitress
 import yaml
-from hiredis import pack_command
 from flask import Blueprint, Flask, Response, current_app, request
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
+from hiredis import pack_command
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import RedisClusterStorage, RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
@@ -347,6 +347,12 @@ class MediaInput(Input):
 Media = Annotated[list[MediaInput], Meta(max_length=500)]
 
 
+def check_intervals(low: int | UnsetType, high: int | UnsetType) -> None:
+    """Raises BadIntervals where both are given and cross."""
+    if low is not UNSET and high is not UNSET and low > high:
+        raise BadIntervals
+
+
 class SessionPatch(Input):
     """PATCH /api/sessions/:id: only what is given changes."""
 
@@ -358,6 +364,9 @@ class SessionPatch(Input):
     thumbnail: Url | UnsetType | None = UNSET
     is_public: bool | UnsetType = UNSET
     media: Media | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_intervals(self.interval_min, self.interval_max)
 
 
 class NewSession(Input):
@@ -373,8 +382,7 @@ class NewSession(Input):
     media: Media = []
 
     def __post_init__(self) -> None:
-        if self.interval_min > self.interval_max:
-            raise BadIntervals
+        check_intervals(self.interval_min, self.interval_max)
 
 
 class ShareRequest(Input):
@@ -525,6 +533,7 @@ class UserStep(Struct, array_like=True, tag="user"):
 
 Step = SessionStep | UserStep
 _step = msgspec.json.Decoder(Step)
+_signup = msgspec.json.Decoder(Signup)
 
 EVENTS = ("opens", "views", "visitors", "plays", "signups")
 EXCLUSIONS = ("head", "bot", "prefetch", "owner")
@@ -574,7 +583,8 @@ class StoreUnavailable(Exception):
 
 
 Command = tuple[Any, ...]
-AWAY = (redis_py.ConnectionError, redis_py.TimeoutError)
+ClusterError = redis_py.exceptions.RedisClusterException  # which is no RedisError
+AWAY = (redis_py.ConnectionError, redis_py.TimeoutError, ClusterError)
 
 
 # Nothing is retried behind our back: redis-py's ten retries with backoff would hold a
@@ -603,9 +613,30 @@ def connect(url: RedisUrl) -> redis_py.Redis:
 def connect_cluster(url: RedisUrl) -> redis_py.RedisCluster:
     """A client of a Redis Cluster; connects at once."""
     nodes = [redis_py.cluster.ClusterNode(*host) for host in url.hosts]
-    return redis_py.RedisCluster(
+    client = redis_py.RedisCluster(
         startup_nodes=nodes, username=url.username, password=url.password, **CONNECTION
     )
+    refresh_aside(client)
+    return client
+
+
+def refresh_aside(client: redis_py.RedisCluster) -> None:
+    """After an error redis-py asks node after node for the cluster's map while the
+    request waits, up to a timeout each; let a thread do that."""
+    manager: Any = client.nodes_manager
+    refresh, busy = manager.initialize, threading.Lock()
+
+    def work(*arguments: Any, **options: Any) -> None:
+        with busy, contextlib.suppress(Exception):  # the next request meets it again
+            refresh(*arguments, **options)
+
+    def begin(*arguments: Any, **options: Any) -> None:
+        if not busy.locked():
+            thread = threading.Thread(target=work, args=arguments, kwargs=options)
+            thread.daemon = True
+            thread.start()
+
+    manager.initialize = begin
 
 
 class Breaker:
@@ -628,7 +659,7 @@ class Breaker:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         away = isinstance(error, AWAY)
         self._open_until = time.monotonic() + BREAKER_COOLDOWN if away else 0.0
-        if isinstance(error, redis_py.RedisError):
+        if isinstance(error, redis_py.RedisError | ClusterError):
             raise StoreUnavailable(type(error).__name__) from error
 
 
@@ -1469,7 +1500,7 @@ class Store:
         (-1: from the newest)."""
         keys = [self.keys.user(user_id, part) for part in ("referrals", "signups")]
         counts, rows, rest = self.run(REPORT, keys, limit - 1, cursor)
-        history = [msgspec.json.decode(row, type=Signup) for row in reversed(rows)]
+        history = [_signup.decode(row) for row in reversed(rows)]
         return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
 
     # Operations
@@ -1670,10 +1701,15 @@ class LoginInterface(ServerSideSessionInterface):
         return "", {}
 
     def _retrieve_session_data(self, store_id: str) -> dict[str, Any] | None:
+        """Absent, expired and foreign values are the same: nobody is signed in."""
         try:
             return _login_decoder.decode(self.store.execute("GET", store_id) or b"")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None  # absent, expired, foreign: nobody is signed in
+            return None
+        except StoreUnavailable as error:
+            if str(error.__cause__).startswith("WRONGTYPE"):
+                return None
+            raise
 
     def _delete_session(self, store_id: str) -> None:
         """Nothing: `end` did."""
@@ -1701,6 +1737,14 @@ def current_account() -> Account | None:
         return store().account(user_id) if user_id else None
     except UserNotFound:
         return None
+
+
+def viewer() -> Account:
+    """The account that is signed in; 401 where there is none."""
+    account = current_account()
+    if account is None:
+        raise Problem("UNAUTHORIZED")
+    return account
 
 
 def login_state() -> Login:
@@ -1856,9 +1900,9 @@ def owned_session(view: Callable[..., Response]) -> Callable[..., Response]:
 
 def parse_session_id(text: str) -> int:
     """ASCII digits only: `str.isdigit` takes other scripts', `<int:>` gives a 404."""
-    if not re.fullmatch(r"[1-9][0-9]{0,15}", text) or int(text) > MAX_ID:
+    if not re.fullmatch(r"[1-9][0-9]*", text):
         raise Problem("INVALID_SESSION_ID")
-    return int(text)
+    return int(text) if len(text) <= len(str(MAX_ID)) else MAX_ID  # none is that large
 
 
 def parse_code(text: str) -> str:
@@ -1890,7 +1934,7 @@ def invalid(field: str, message: str) -> dict[str, str]:
 
 # What a person is told instead of what msgspec says.
 PLAIN_WORDS = tuple(
-    (re.compile(said), meant)
+    (re.compile(said, re.DOTALL), meant)
     for said, meant in (
         (r"Expected `str` of length >= 1", "must not be blank"),
         (r"Expected `str` of length >= (\d+)", r"must have at least \1 characters"),
@@ -1905,6 +1949,7 @@ PLAIN_WORDS = tuple(
         (r"Expected `array`, got .*", "must be a list"),
         (r"Expected `object`, got .*", "must be an object"),
         (r"Number out of range", "is out of range"),
+        (r"Expected `str` matching regex .*", "has the wrong form"),
         (r"Invalid enum value .*", "is none of the values that it may have"),
         (r"Object missing required field `(.*)`", "is required"),
         (r"Object contains unknown field `(.*)`", "is not a known member"),
@@ -1938,16 +1983,18 @@ def read_body(kind: type[T], optional: bool = False) -> T:
 
 def validation_problem(text: str) -> Problem:
     """msgspec's complaint ("… - at `$.title`") as a Problem that names the field."""
-    said, _, path = text.partition(" - at `$.")
+    said, marker, path = text.rpartition(" - at `$.")
+    if not marker:
+        said, path = text, ""
     field, message = path.rstrip("`"), said
-    if member := re.search(r" field `(.*)`", said, re.DOTALL):
+    if member := re.match(r"Object .* field `(.*)`", said, re.DOTALL):
         field = f"{field}.{member[1]}".lstrip(".")[:100]
-    if "matching regex" in said:
-        message = PATTERN_MEANS[field.rpartition(".")[2]]
     for pattern, meant in PLAIN_WORDS:
         if match := pattern.fullmatch(said):
             message = match.expand(meant)
             break
+    if said.startswith("Expected `str` matching regex"):
+        message = PATTERN_MEANS.get(field.rpartition(".")[2], message)
     if not field:
         return Problem("INVALID_REQUEST", f"The body {message}")
     return Problem("INVALID_REQUEST", f"{field} {message}", [invalid(field, message)])
@@ -2006,10 +2053,7 @@ def logout() -> Response:
 @login_required
 def auth_user(user_id: str) -> Response:
     """Who is signed in."""
-    account = current_account()
-    if account is None:
-        raise Problem("UNAUTHORIZED")
-    return answer(public(account))
+    return answer(public(viewer()))
 
 
 def public(account: Account) -> User:
@@ -2038,7 +2082,7 @@ def session_cursor() -> int:
 def create_session(user_id: str) -> Response:
     """Make a session."""
     new = read_body(NewSession)
-    session = store().create_session(store().account(user_id), new)
+    session = store().create_session(viewer(), new)
     where = f"{settings().public_url}/api/sessions/{session.id}"
     return answer(session, 201, {"Location": where})
 
@@ -2048,7 +2092,7 @@ def create_session(user_id: str) -> Response:
 def read_session(user_id: str, session_id: int) -> Response:
     """A session of mine with its media and links."""
     session, media, codes = store().read_session(session_id, user_id)
-    shares = share_list(codes, store().account(user_id))
+    shares = share_list(codes, viewer())
     return answer({"session": session, "media": media, "shares": shares})
 
 
@@ -2163,19 +2207,18 @@ def shared_seen(code: str) -> Response:
 @login_required
 def referrals(user_id: str) -> Response:
     """Whom my links brought."""
-    report, following, limit = referral_page(user_id)
+    report, following, limit = referral_page(viewer())
     more = following is not None and next_link(
         "/api/referrals", limit=limit, cursor=following
     )
     return answer(report, headers=more or None)
 
 
-def referral_page(user_id: str) -> tuple[dict[str, Any], int | None, int]:
+def referral_page(user: Account) -> tuple[dict[str, Any], int | None, int]:
     """A page of the user's referrals as answered, the next one's cursor, the limit."""
     limit = query_int("limit", 50, 1, 200)
     cursor = query_int("cursor", 0, 0, MAX_ID) if request.args.get("cursor") else -1
-    found = store().referral_report(user_id, limit, cursor)
-    code = store().account(user_id).referral_code
+    found = store().referral_report(user.id, limit, cursor)
     by_source = {
         source: {what: found.counts.get(f"{what}:{source}", 0)
                  for what in ("clicks", "signups")}
@@ -2184,8 +2227,8 @@ def referral_page(user_id: str) -> tuple[dict[str, Any], int | None, int]:
     totals = {what: sum(by_source[source][what] for source in SOURCES)
               for what in ("clicks", "signups")}
     report = {
-        "referralCode": code,
-        "referralUrl": f"{settings().public_url}/?ref={code}",
+        "referralCode": user.referral_code,
+        "referralUrl": f"{settings().public_url}/?ref={user.referral_code}",
         "totals": totals, "bySource": by_source, "history": found.history,
     }
     return report, found.cursor, limit
@@ -2214,9 +2257,7 @@ def rate_limiter(store: Store, redis_url: str) -> FixedWindowRateLimiter:
     prefix = store.keys.limits
     storage: Storage
     if isinstance(store.connections, ClusterConnections):
-        storage = RedisClusterStorage(
-            redis_url, key_prefix=prefix, socket_timeout=STORE_TIMEOUT
-        )
+        storage = RedisClusterStorage(redis_url, key_prefix=prefix, **CONNECTION)
     else:
         pool = store.connections.client.connection_pool
         storage = RedisStorage("redis://", pool, key_prefix=prefix)
@@ -2373,7 +2414,7 @@ def qr_code(url: str) -> Markup:
 @signed_in_page
 def referrals_page(account: Account) -> str:
     """My referral link and what came of it."""
-    report, following, limit = referral_page(account.id)
+    report, following, limit = referral_page(account)
     next_url = f"{settings().path}/referrals?cursor={following}&limit={limit}"
     return page("referrals.html", account, report=msgspec.to_builtins(report),
                 next_url=None if following is None else next_url)
@@ -2742,6 +2783,8 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": timestamp(), "level": record.levelname.lower(),
                 "message": record.getMessage()}
+        if flask.has_request_context():
+            line["requestId"] = request.environ.get("joip_share.id", "")
         if record.exc_info and record.exc_info[2]:
             trace = record.exc_info[2]
             while trace.tb_next:
@@ -2912,14 +2955,15 @@ class Check:
             (r"session:(last-id)", "string", "_last_id"),
             (r"session:\{([0-9]+)\}", "hash", "_session"),
             (r"session:\{([0-9]+)\}:media", "string", "_session_part"),
-            (r"session:\{([0-9]+)\}:(?:shares|stats|daily|referrers)", "hash",
-             "_session_part"),
+            (r"session:\{([0-9]+)\}:shares", "hash", "_session_part"),
             (r"session:\{([0-9]+)\}:codes", "hash", "_codes"),
+            (r"session:\{([0-9]+)\}:(?:stats|daily|referrers)", "hash",
+             "_session_counters"),
             (r"session:\{([0-9]+)\}:visitors:.+", "string", "_visitors"),
             (r"user:\{(\w+)\}", "hash", "_user"),
             (r"user:\{(\w+)\}:sessions", "zset", "_user_sessions"),
-            (r"user:\{(\w+)\}:referrals", "hash", "_user_part"),
-            (r"user:\{(\w+)\}:signups", "list", "_user_part"),
+            (r"user:\{(\w+)\}:referrals", "hash", "_user_counters"),
+            (r"user:\{(\w+)\}:signups", "list", "_user_signups"),
             (r"(journal)", "zset", "_journal"),
             (r"(importing)", "string", "_importing"),
         )
@@ -2934,8 +2978,9 @@ class Check:
         """What is wrong with one key, given without its prefix."""
         if not any(self._look(key)):
             return []
-        steps = (astuple(step) for _, step in self.store.unsettled())
-        self._under_way = {str(x) for step in steps for x in step if x}
+        if self.redis.type(self.keys.journal) == b"zset":
+            steps = (astuple(step) for _, step in self.store.unsettled())
+            self._under_way = {str(x) for step in steps for x in step if x}
         return list(self._look(key))
 
     def _look(self, key: str) -> Iterator[Finding]:
@@ -3027,7 +3072,7 @@ class Check:
             yield "miscounts its media", lambda: self._recount(key, session_id, count)
         if not _readable(_session, int(session_id), {"mediaCount": "0"} | fields):
             yield "cannot be read", lambda: self.redis.hset(
-                key, mapping=FALLBACK | fields)
+                key, mapping=_fallback(fields))
 
     def _delete_session(self, key: str, session_id: str, owner: str) -> None:
         self.redis.hset(key, "userId", owner)
@@ -3077,6 +3122,20 @@ class Check:
     def _visitors(self, key: str, session_id: str) -> Iterator[Finding]:
         yield from self._session_part(key, session_id)
         yield from self._expiring(key, session_id)
+        try:
+            self.redis.pfcount(key)
+        except redis_py.ResponseError:
+            yield "is no HyperLogLog", self._delete(key)
+
+    def _counters(self, key: str) -> Iterator[Finding]:
+        for field, value in self._hash(key).items():
+            if not re.fullmatch(r"-?[0-9]{1,18}", value):
+                yield f"has no number in {field}", functools.partial(
+                    self.redis.hdel, key, field)
+
+    def _session_counters(self, key: str, session_id: str) -> Iterator[Finding]:
+        yield from self._session_part(key, session_id)
+        yield from self._counters(key)
 
     def _user(self, key: str, user_id: str) -> Iterator[Finding]:
         fields = self._hash(key)
@@ -3102,6 +3161,17 @@ class Check:
         if not self._hash(self.keys.user(user_id)):
             yield "is left of no account", self._delete(key)
 
+    def _user_counters(self, key: str, user_id: str) -> Iterator[Finding]:
+        yield from self._user_part(key, user_id)
+        yield from self._counters(key)
+
+    def _user_signups(self, key: str, user_id: str) -> Iterator[Finding]:
+        yield from self._user_part(key, user_id)
+        for row in self.redis.lrange(key, 0, -1):
+            if not _readable(_signup.decode, row):
+                yield "has a row that cannot be read", functools.partial(
+                    self.redis.lrem, key, 0, row)
+
     def _journal(self, key: str, _: str) -> Iterator[Finding]:
         readable = {member for member, _ in self.store.unsettled()}
         for member, _ in self.redis.zscan_iter(key):
@@ -3117,14 +3187,22 @@ class Check:
 FALLBACK = {
     "title": "Untitled", "intervalMin": "3", "intervalMax": "10", "transition": "fade",
     "createdAt": "1970-01-01T00:00:00Z", "updatedAt": "1970-01-01T00:00:00Z",
-    "ownerName": "",
+    "ownerName": "", "isPublic": "0",
 }
+
+
+def _fallback(fields: dict[str, str]) -> dict[str, str]:
+    """What of FALLBACK a session lacks, or has no number for where it should."""
+    return {
+        name: value for name, value in FALLBACK.items()
+        if name not in fields or (value.isdecimal() and not fields[name].isdecimal())
+    }
 
 
 def _readable(convert: Callable[..., Any], *arguments: Any) -> bool:
     try:
         convert(*arguments)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
 
@@ -3149,24 +3227,35 @@ def progress(store: Store, label: str) -> Any:
 @click.option("--repair", is_flag=True, help="Mend what is found, and say so.")
 def check_command(repair: bool) -> None:
     """Walk the whole store and report every broken invariant."""
-    store().settle()
-    check, mended, left = Check(store()), 0, 0
-    with progress(store(), "checking") as keys:
-        for key in keys:
-            found = check.findings(key)
-            still = found
-            if found and repair:
-                for _, mend in found:
-                    mend()
-                still = check.findings(key)
-            broken = {what for what, _ in still}
-            for what, _ in found:
-                click.echo(f"{key} {what}{'' if what in broken else ': mended'}")
-            left += len(still)
-            mended += len(found) - len(still)
+    check, mended = Check(store()), 0
+    if not check.findings("journal"):
+        store().settle()
+    while True:  # what is mended may bring to light what depends on it
+        found, left = walk(check, repair)
+        mended += found - left
+        if found == left:
+            break
     click.echo(f"{left} broken, {mended} mended")
     if left:
         raise SystemExit(1)
+
+
+def walk(check: Check, repair: bool) -> tuple[int, int]:
+    """One walk over the store; how much was found, and how much of it is left."""
+    found, left = 0, 0
+    with progress(check.store, "checking") as keys:
+        for key in keys:
+            findings = still = check.findings(key)
+            if findings and repair:
+                for _, mend in findings:
+                    mend()
+                still = check.findings(key)
+            broken = {what for what, _ in still}
+            for what, _ in findings:
+                click.echo(f"{key} {what}{'' if what in broken else ': mended'}")
+            found += len(findings)
+            left += min(len(still), len(findings))
+    return found, left
 
 
 EXPORTED = re.compile(r"(share|referral|email|session|user|visitors):.*")
@@ -3388,6 +3477,7 @@ def create_app(
         SESSION_COOKIE_SECURE=settings.secure,
         SESSION_REFRESH_EACH_REQUEST=False,
     )
+    nobodys_hash()  # now, or the first unknown email would take twice as long
     app.url_map.merge_slashes = False  # its redirects would name another host
     for blueprint in (api, pages, operations):
         app.register_blueprint(blueprint)
@@ -3449,8 +3539,9 @@ def demo(app: JoipShare) -> str:
     email, password = "demo@example.com", "demo-password"
     owner = app.store.register(email, "Demo", generate_password_hash(password))
     with app.app_context():
+        origin = app.settings.origin
         media = [
-            MediaInput(app.settings.origin + app.asset(f"demo-{n}.svg"), caption=caption)
+            MediaInput(origin + app.asset(f"demo-{n}.svg"), caption=caption)
             for n, caption in enumerate(DEMO_CAPTIONS, 1)
         ]
         new = NewSession("Five hours by the lake", "A demo: pictures drawn for it.",

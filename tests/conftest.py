@@ -112,7 +112,7 @@ def new_visitor(app):
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory):
-    """The service as a process of its own, on a Redis of its own, without rate limits."""
+    """The service as a process, on a Redis of its own, without rate limits."""
     folder = tmp_path_factory.mktemp("live")
     with (
         RedisServer(folder) as server,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from conftest import Visitor
-
 import joip_share
+from conftest import Visitor
 
 NOTHING, READ, FREE, WRITE = "nothing", "a read", "a deletion", "a write"
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import fakeredis
 import pytest
-from servers import Client, Service
 
 import joip_share
+from servers import Client, Service
 
 ADA = {"email": "Ada@Example.com", "password": "pass-phrase"}
 USER = {"id", "email", "name", "referralCode", "createdAt"}

@@ -4,9 +4,9 @@ import json
 
 import fakeredis
 import pytest
-from servers import Client
 
 import joip_share
+from servers import Client
 
 NEVER = "99999999999999999999"
 

@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis as redis_py
-from conftest import Visitor
 from redis.crc import key_slot
+
+import joip_share
+from conftest import Visitor
 from routes import OWNER, ROUTES, World
 from servers import Client, Cluster, Service, contents, wait_for
 from store_contract import StoreContract, code, owner, session_id  # noqa: F401
-
-import joip_share
 
 
 @pytest.fixture(scope="module")

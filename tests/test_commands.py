@@ -11,11 +11,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Visitor
-from servers import BIN, ROOT, contents, free_port, wait_for
 
 import joip_share
+from conftest import Visitor
 from joip_share import MediaInput, NewSession, Visit
+from servers import BIN, ROOT, contents, free_port, wait_for
 
 DAY = joip_share.today()
 OTHER = "0e5f1c7a-3b1d-4c55-9a57-2f6b1f0c9d11"  # a code that nobody was given

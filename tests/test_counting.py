@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import Visitor
-from servers import PERSON, Client
 
 import joip_share
+from conftest import Visitor
+from servers import PERSON, Client
 
 BOT = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
 PREVIEWS = ["/shared/{}", "/api/shared/{}/preview"]
@@ -129,6 +129,13 @@ def test_a_page_sends_its_beacon_when_it_may_come_to_be_shown(owner, visitor, sh
 
 def test_a_play_is_a_recipient_fetching_the_full_session(owner, guest, shared):
     assert guest.get(f"/api/shared/{shared}").status_code == 200
+    assert counts(owner) == {"plays": 1}
+
+
+def test_a_visit_to_the_player_is_one_play(owner, guest, shared):
+    assert guest.get(f"/shared/{shared}/play").status_code == 200
+    assert guest.get(f"/api/shared/media/{shared}?limit=2").status_code == 200
+    assert guest.get(f"/api/shared/media/{shared}?offset=2").status_code == 200
     assert counts(owner) == {"plays": 1}
 
 

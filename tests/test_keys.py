@@ -5,9 +5,9 @@ import hashlib
 import re
 
 import pytest
-from conftest import Visitor
 
 import joip_share
+from conftest import Visitor
 
 CODE = "0b8f6a52-3c1d-4e7a-9f25-6d1c8e0a4b37"
 

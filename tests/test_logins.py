@@ -9,9 +9,9 @@ from email.utils import parsedate_to_datetime
 
 import fakeredis
 import pytest
-from servers import PERSON, Client, wait_for
 
 import joip_share
+from servers import PERSON, Client, wait_for
 
 PASSWORD = {"email": "owner@example.com", "password": "long enough"}
 WEEK = 7 * 86_400

@@ -12,9 +12,9 @@ from http.client import HTTPConnection
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from servers import Client, Load, Nginx, RedisServer, Service, free_port, wait_for
 
 import joip_share
+from servers import Client, Load, Nginx, RedisServer, Service, free_port, wait_for
 
 PUBLIC_URL = "http://share.example.org"
 OUTSIDE = "127.9.9.9"  # as a client's address: all of 127.0.0.0/8 is this machine

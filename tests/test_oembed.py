@@ -3,9 +3,9 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import Visitor
 
 import joip_share
+from conftest import Visitor
 
 HOST = "http://127.0.0.1:8000"  # PUBLIC_URL of the app under test
 

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
-from routes import FREE, OWNER, READ, ROUTES, WRITE, Route, World
-from servers import Client, RedisServer, Service, contents, free_port, wait_for
 
 import joip_share
+from routes import FREE, OWNER, READ, ROUTES, WRITE, Route, World
+from servers import Client, RedisServer, Service, contents, free_port, wait_for
 
 QUICK = 2  # seconds in which each request is answered, and all heals
 FLEETING = (b"probe", b"login:", b"limits", b"journal", b"visitors:key:", b"filler")

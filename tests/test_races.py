@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
-from servers import Client
 
 import joip_share
 from joip_share import (
@@ -18,6 +17,7 @@ from joip_share import (
     SessionPatch,
     Visit,
 )
+from servers import Client
 
 THREADS = 32
 ROUNDS = 60

@@ -7,12 +7,12 @@ from http.cookies import SimpleCookie
 
 import fakeredis
 import pytest
-from conftest import Visitor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import PERSON, Client
 
 import joip_share
+from conftest import Visitor
+from servers import PERSON, Client
 
 BOT = "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"
 DAY = 86_400
@@ -140,6 +140,14 @@ def test_ones_own_link_is_no_click(owner):
     assert "joip_ref" not in str(answer.headers)
     owner.get(owner.front)
     assert gained(owner) == {}
+
+
+def test_somebody_elses_front_page_link_is_a_click_signed_in_too(owner, guest):
+    answer = guest.get(owner.front)
+    assert answer.status_code == 200
+    assert owner.user["referralCode"] in answer.headers["Set-Cookie"]
+    guest.delete_cookie("joip_ref")
+    assert gained(owner) == {"clicks:direct": 1}
 
 
 # The cookie

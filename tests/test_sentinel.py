@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from servers import Client, RedisServer, Sentinels, Service, wait_for
 
 OVER = 20  # seconds in which a lost master must be over

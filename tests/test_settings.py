@@ -10,9 +10,9 @@ import textwrap
 import fakeredis
 import pytest
 import requests
-from servers import BIN, ROOT, Client, Process, Service, free_port, wait_for
 
 import joip_share
+from servers import BIN, ROOT, Client, Process, Service, free_port, wait_for
 
 COMPLETE = {"REDIS_URL": "redis://127.0.0.1/0", "PUBLIC_URL": "https://example.org"}
 

@@ -5,11 +5,11 @@ import io
 import re
 
 import pytest
-from conftest import Visitor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import joip_share
+from conftest import Visitor
 
 DAY = 86_400
 COUNTERS = ["opens", "views", "visitors", "plays", "signups"]

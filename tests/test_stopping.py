@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+
 from servers import ROOT, Client, Load, RedisServer, Service, free_port, wait_for
 
 WITHIN = 10  # seconds, the issue's

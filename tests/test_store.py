@@ -1,9 +1,9 @@
 """The store's contract, on Redis in memory and on a real redis-server."""
 
 import pytest
-from store_contract import StoreContract, code, owner, session_id  # noqa: F401
 
 import joip_share
+from store_contract import StoreContract, code, owner, session_id  # noqa: F401
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import fakeredis
 import pytest
-from conftest import Visitor
-from servers import PERSON, Client, Service
 
 import joip_share
+from conftest import Visitor
+from servers import PERSON, Client, Service
 
 DAY = 86_400
 IPHONE = (

@@ -1,0 +1,355 @@
+"""Health, readiness, warnings at the start, metrics, log lines, deploy/'s files."""
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+import joip_share
+from conftest import Visitor
+from servers import (
+    ROOT,
+    Client,
+    Process,
+    RedisServer,
+    Service,
+    free_port,
+    need,
+    wait_for,
+)
+
+UNKNOWN = "/api/shared/00000000-0000-4000-8000-000000000000/preview"
+
+
+# Health and readiness
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    """A Redis that a test may break."""
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def on_own_redis(own_redis):
+    """A visitor of an app on that Redis."""
+    return Visitor(joip_share.create_app(joip_share.Settings(redis_url=own_redis.url)))
+
+
+def full(server):
+    server.client.config_set("maxmemory", 1)
+
+
+def replica(server):
+    server.client.replicaof("127.0.0.1", free_port())
+
+
+def hung(server):
+    server.signal(signal.SIGSTOP)
+
+
+def away(server):
+    server.kill()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (full, "out of memory"),
+        (replica, "read-only replica"),
+        (hung, "no answer within a second"),
+        (away, "unavailable"),
+    ],
+)
+def test_readiness_names_what_is_wrong_with_redis(
+    own_redis, on_own_redis, break_it, said
+):
+    ready = on_own_redis.get("/readyz")
+    assert (ready.status_code, ready.json["status"]) == (200, "ok")
+    assert set(ready.json["checks"].values()) == {"ok"}
+    break_it(own_redis)
+    begun = time.monotonic()
+    answer = on_own_redis.get("/readyz")
+    assert time.monotonic() - begun < 2
+    assert answer.status_code == 503
+    assert answer.json == {
+        "status": "unavailable", "checks": {"redis": said, "process": "ok"},
+    }  # fmt: skip
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert on_own_redis.get("/healthz").json == {"status": "ok"}
+
+
+def test_health_asks_redis_nothing(real_redis):
+    visitor = Visitor(joip_share.create_app(joip_share.Settings(), real_redis))
+    visitor.sign_up()  # so that there is a cookie to be ignored
+    before = real_redis.info("commandstats")
+    assert visitor.get("/healthz").status_code == 200
+    asked = real_redis.info("commandstats")
+    assert set(asked) - set(before) <= {"cmdstat_info"}
+    assert all(asked[name] == before[name] for name in before if "info" not in name)
+
+
+# Start-up warnings
+
+
+def warnings(folder, redis_url):
+    """What a service says at its start, in production."""
+    with Service(folder, redis_url) as service:
+        service.kill()
+        lines = map(json.loads, service.said().splitlines())
+        return [line["message"] for line in lines if line["level"] == "warning"]
+
+
+def test_the_start_warns_of_a_redis_that_may_lose_shares(own_redis, tmp_path):
+    own_redis.client.config_set("maxmemory-policy", "allkeys-lru")
+    said = warnings(tmp_path, own_redis.url)
+    assert len(said) == 2
+    assert "nothing on disk" in said[0]
+    assert "appendonly" in said[0]
+    assert "evict" in said[1]
+    assert "maxmemory-policy is allkeys-lru" in said[1]
+
+
+def test_the_redis_of_deploy_is_not_warned_of_and_keeps_what_it_acknowledged(tmp_path):
+    port = free_port()
+    command = [
+        need("redis-server"), str(ROOT / "deploy" / "redis.conf"),
+        "--port", str(port), "--dir", str(tmp_path),
+    ]  # fmt: skip
+    client = redis.Redis(port=port)
+    with Process(command, tmp_path / "redis.log") as server:
+        wait_for(client.ping)
+        assert warnings(tmp_path, f"redis://127.0.0.1:{port}") == []
+        for number in range(500):
+            client.set(f"share:{number}", number)
+        server.kill()
+    with Process(command, tmp_path / "redis.log"):
+        wait_for(client.ping)
+        assert client.mget(f"share:{n}" for n in range(500)) == [
+            b"%d" % n for n in range(500)
+        ]
+        assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+        assert int(client.config_get("maxmemory")["maxmemory"]) > 0
+        assert "0.0.0.0" not in client.config_get("bind")["bind"]
+
+
+# Metrics
+
+
+def measured(visitor, name, **labels):
+    """The value of one sample of /metrics."""
+    families = text_string_to_metric_families(visitor.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    return next(s.value for s in samples if (s.name, s.labels) == (name, labels))
+
+
+def requests_seen(visitor, route, method, status):
+    """How many requests /metrics tells of."""
+    labels = {"route": route, "method": method, "status": status}
+    return measured(visitor, "joip_share_requests_total", **labels)
+
+
+def test_requests_are_counted_by_route_template_method_and_status(owner, visitor):
+    session = owner.make_session()
+    code = owner.share(session)["shareCode"]
+    owner.share(session)
+    for _ in range(3):
+        visitor.get(f"/api/shared/{code}/preview")
+    visitor.get(UNKNOWN)
+    route = "/api/shared/<code>/preview"
+    assert requests_seen(visitor, route, "GET", "200") == 3
+    assert requests_seen(visitor, route, "GET", "404") == 1
+    seconds = "joip_share_request_seconds"
+    assert measured(visitor, f"{seconds}_count", route=route) == 4
+    assert measured(visitor, f"{seconds}_bucket", route=route, le="+Inf") == 4
+    assert 0 < measured(visitor, f"{seconds}_sum", route=route) < 4
+    assert measured(visitor, "joip_share_shares_total") == 2
+    assert code not in visitor.get("/metrics").text
+
+
+def test_unknown_routes_and_methods_share_one_label(visitor):
+    for number in range(20):
+        visitor.get(f"/nowhere/{number}")
+        visitor.open(f"/nowhere/{number}", f"BREW{number}")
+    assert requests_seen(visitor, "(none)", "GET", "404") == 20
+    assert requests_seen(visitor, "(none)", "OTHER", "404") == 20
+    text = visitor.get("/metrics").text
+    assert "nowhere" not in text
+    assert "BREW" not in text
+
+
+def test_a_request_refused_for_want_of_redis_counts_as_store_error(
+    own_redis, on_own_redis
+):
+    own_redis.kill()
+    for _ in range(3):
+        assert on_own_redis.get(UNKNOWN).status_code == 503
+    assert measured(on_own_redis, "joip_share_store_errors_total") == 3
+
+
+# Log lines
+
+
+@pytest.fixture
+def logged(app, capsys, monkeypatch):
+    """What was logged since it was asked for last, as text and as lines."""
+    for handler in joip_share.log.handlers:
+        if isinstance(handler.formatter, joip_share.JsonFormatter):
+            # made once for all apps, with the standard error of that moment
+            monkeypatch.setattr(handler, "stream", sys.stderr)
+
+    def read():
+        text = capsys.readouterr().err
+        return text, [json.loads(line) for line in text.splitlines()]
+
+    return read
+
+
+def test_a_request_is_one_json_line_without_secrets(owner, new_visitor, logged):
+    code = owner.share(owner.make_session())["shareCode"]
+    logged()
+    guest = new_visitor()
+    guest.sign_up("guest@example.com")
+    login = guest.client.get_cookie("connect.sid").value
+    logged()
+    answer = guest.get(
+        f"/api/shared/{code}?r=querysecret&token=querysecret",
+        headers={
+            "X-Request-ID": "from-the-proxy.1", "Referer": "https://refer.example/x",
+            "X-Forwarded-For": "198.51.100.9",
+        },
+        environ_base={"REMOTE_ADDR": "203.0.113.77"},
+    )  # fmt: skip
+    assert answer.status_code == 200
+    text, (line,) = logged()
+    assert set(line) == {
+        "time", "level", "message", "requestId", "method", "route", "status", "ms",
+    }  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line["time"])
+    assert line["requestId"] == "from-the-proxy.1" == answer.headers["X-Request-ID"]
+    assert (line["method"], line["status"]) == ("GET", 200)
+    assert line["route"] == "/api/shared/<code>"
+    for secret in (code, "querysecret", login, "refer.example", "198.51", "203.0.113"):
+        assert secret not in text
+    assert "Firefox" not in text
+
+
+def test_health_checks_are_not_logged(visitor, logged):
+    logged()
+    for path in ("/healthz", "/readyz"):
+        visitor.get(path)
+        visitor.open(path, "HEAD")
+    assert logged() == ("", [])
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "<script>", "a\nb", "é"])
+def test_a_request_id_that_is_none_is_replaced(visitor, logged, given):
+    logged()
+    headers = {"X-Request-ID": given.replace("\n", " ")}
+    answer = visitor.get("/api/nowhere", headers=headers)
+    made = answer.headers["X-Request-ID"]
+    assert re.fullmatch(r"[0-9a-f]{16}", made)
+    assert answer.json["requestId"] == made == logged()[1][0]["requestId"]
+
+
+def test_an_unexpected_error_tells_its_place_and_not_its_text(app, visitor, logged):
+    def broken():
+        raise RuntimeError("a secret")
+
+    app.add_url_rule("/api/broken", view_func=broken)
+    logged()
+    answer = visitor.get("/api/broken", headers={"X-Request-ID": "the-one"})
+    assert answer.status_code == 500
+    assert answer.json["code"] == "INTERNAL_ERROR"
+    text, lines = logged()
+    assert [line["level"] for line in lines] == ["error", "info"]
+    assert [line["requestId"] for line in lines] == ["the-one", "the-one"]
+    assert "RuntimeError" in lines[0]["message"]
+    assert "broken" in lines[0]["at"]
+    assert "secret" not in text + answer.text
+
+
+def test_nothing_of_the_drivers_text_is_told(own_redis, on_own_redis, logged):
+    own_redis.kill()
+    answer = on_own_redis.get(UNKNOWN)
+    text, _ = logged()
+    assert answer.status_code == 503
+    for word in (str(own_redis.port), "127.0.0.1", "Connection", "Errno", "refused"):
+        assert word not in answer.text
+        assert word not in text
+
+
+def test_all_that_a_running_service_writes_is_json(live):
+    client = Client(live.url)
+    for path in ("/", "/login?next=/x", "/nowhere", "/api/nowhere", UNKNOWN):
+        client.get(path)
+    with socket.create_connection(("127.0.0.1", live.port)) as raw:
+        raw.sendall(b"GET /shared/secret HTTP/9\r\nBroken\r\n\r\n")
+        raw.recv(1000)
+    lines = [json.loads(line) for line in live.said().splitlines()]
+    assert {line["level"] for line in lines} <= {"info", "warning"}
+
+
+# The process and its place in the system
+
+
+def test_hundreds_of_idle_connections_do_not_stop_the_next_client(live):
+    """waitress by itself takes 100, and lets them idle for two minutes."""
+    with ExitStack() as stack:
+        for _ in range(300):
+            raw = socket.create_connection(("127.0.0.1", live.port))
+            stack.enter_context(raw)
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert raw.recv(12) == b"HTTP/1.1 200"
+        assert Client(live.url).get("/healthz", timeout=5).status_code == 200
+
+
+def unit():
+    """The template unit's settings, each with all its values."""
+    lines = (ROOT / "deploy" / "joip-share@.service").read_text().splitlines()
+    settings = {}
+    for line in lines:
+        if line and line[0] not in "#[":
+            name, _, value = line.partition("=")
+            settings.setdefault(name, []).append(value)
+    return settings
+
+
+def test_the_unit_runs_what_the_procfile_runs_pinned_to_a_core():
+    procfile = (ROOT / "Procfile").read_text().partition("web: ")[2]
+    (start,) = unit()["ExecStart"]
+    program, listen, *options = shlex.split(start)
+    wanted, port, *others = shlex.split(procfile)
+    assert program.endswith(f"/{wanted}")
+    assert (listen, port) == ("--listen=127.0.0.1:800%i", "--port=${PORT:-8000}")
+    assert options == others
+    assert unit()["CPUAffinity"] == ["%i"]
+    limit = next(o for o in options if o.startswith("--connection-limit="))
+    assert int(unit()["LimitNOFILE"][0]) > 2 * int(limit.partition("=")[2])
+
+
+def test_the_unit_gives_the_service_time_to_stop():
+    assert unit()["KillSignal"] == ["SIGTERM"]
+    assert int(unit()["TimeoutStopSec"][0]) > 10
+    assert unit()["Restart"] == ["always"]
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+    """Asked of one instance: a template's own %i is no core."""
+    name = "joip-share@0.service"
+    checkout = (ROOT / "deploy" / "joip-share@.service").read_text()
+    here = checkout.replace("/srv/joip-share/.venv/bin/waitress-serve", "/bin/true")
+    (tmp_path / name).write_text(here)
+    command = [need("systemd-analyze"), "verify", name]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
