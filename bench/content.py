@@ -10,7 +10,8 @@ from typing import Any
 ALPHABET = string.ascii_letters + string.digits
 HOSTS = (
     "images.fotohaus.example", "cdn.wanderlust.example", "media.alpenblick.example",
-    "static.kite-and-sail.example", "pics.harbourlight.example", "i.bilderbogen.example",
+    "static.kite-and-sail.example", "pics.harbourlight.example",
+    "i.bilderbogen.example",
     "photos.northshore.example", "assets.meadowlark.example", "img.cobblestone.example",
     "storage.lanternfest.example", "files.saltandpine.example", "eu.galerie.example",
 )  # fmt: skip
@@ -24,9 +25,11 @@ SUBJECTS = (
     "a broken fence", "the orchard", "salt pans", "the tunnel mouth", "a paper kite",
 )  # fmt: skip
 SCENES = (
-    "at first light", "after the rain", "from the tower", "in late autumn", "by moonlight",
+    "at first light", "after the rain", "from the tower", "in late autumn",
+    "by moonlight",
     "seen from the train", "on the way home", "just before the storm", "at low tide",
-    "with everyone asleep", "in the noon heat", "under a violet sky", "from the north side",
+    "with everyone asleep", "in the noon heat", "under a violet sky",
+    "from the north side",
     "while we waited", "an hour later", "through the window", "on the longest day",
 )  # fmt: skip
 REMARKS = (
@@ -35,7 +38,8 @@ REMARKS = (
     "you can hear the bells", "look at the left corner", "the dog found it first",
     "still no idea who she is", "before they rebuilt it", "lunch was excellent",
 )  # fmt: skip
-SYLLABLES = ("val", "mor", "ber", "stad", "lin", "gar", "no", "ster", "ka", "rin", "ost",
+SYLLABLES = ("val", "mor", "ber", "stad", "lin", "gar", "no", "ster", "ka", "rin",
+             "ost",
              "hei", "dal", "mar", "tor", "bru", "vel", "sund", "ach", "wy")  # fmt: skip
 
 
@@ -100,7 +104,8 @@ def _user_agent(rng: random.Random) -> str:
     ))  # fmt: skip
     version = rng.randint(128, 148)
     rest = {
-        "chrome": "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{v}.0.0.0 Safari/537.36",
+        "chrome": "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{v}.0.0.0 "
+        "Safari/537.36",
         "mobile": "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{v}.0.0.0 Mobile "
         "Safari/537.36",
         "safari": "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 "

@@ -222,7 +222,8 @@ def versions() -> str:
     found = [f"{name} {version(name)}" for name in packages]
     return (
         f"{datetime.now(UTC):%Y-%m-%d}. {_cpu()}, {os.cpu_count()} cores, Linux "
-        f"{platform.release()}. Python {platform.python_version()}, {', '.join(found)}; "
+        f"{platform.release()}. Python {platform.python_version()}, "
+        f"{', '.join(found)}; "
         f"{_says('redis-server', '--version')}, {_says('wrk', '--version')}; "
         f"Node {_says('node', '--version')}, {_express_versions()}; "
         f"{_snappass_version()}."
@@ -260,7 +261,7 @@ def _snappass_version() -> str:
 
 
 def write(section: str, title: str, text: str) -> None:
-    """Put a section into RESULTS.md in place of the last run's, and leave the others."""
+    """Put a section into RESULTS.md in place of the last run's; leave the others."""
     old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else INTRODUCTION
     begin, end = f"<!-- {section} -->", f"<!-- /{section} -->"
     new = f"{begin}\n## {title}\n\n{text}\n\n{versions()}\n{end}"
@@ -315,7 +316,8 @@ def _bar(row: Row, y: int, scale: float) -> str:
     width = scale * row.ratio.mid
     return (
         f'<text x="0" y="{y + 14}">{label}</text>'
-        f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>'
+        f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{width:.1f}" '
+        f'height="{BAR}" rx="2"/>'
         f'<text x="{LEFT + width + 8:.1f}" y="{y + 14}">{row.ratio.mid:.2f}</text>'
     )
 

@@ -117,7 +117,7 @@ def _copies(templates: Sequence[bytes], codes: Iterable[str]) -> Iterator[bytes]
 
 
 def _send(store: redis.Redis, commands: Iterable[bytes]) -> None:
-    """Write raw commands, a few megabytes at a time, and read no replies but the last."""
+    """Write raw commands, some megabytes at a time; read no replies but the last."""
     port = store.connection_pool.connection_kwargs["port"]
     with socket.create_connection(("127.0.0.1", port)) as link:
         link.sendall(b"CLIENT REPLY OFF\r\n")

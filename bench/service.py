@@ -1,4 +1,4 @@
-"""Joip Share as a candidate: started as the Procfile says, filled through its own API."""
+"""Joip Share as a candidate: run as the Procfile says, filled through its own API."""
 
 from __future__ import annotations
 
