@@ -157,7 +157,7 @@ def test_an_unknown_email_takes_as_much_time_as_a_wrong_password(visitor):
         visitor.post("/api/login", json=ADA | {"email": email, "password": "wrong"})
         return time.process_time() - started
 
-    pairs = [(cost(ADA["email"]), cost("nobody@example.com")) for _ in range(7)]
+    pairs = [(cost(ADA["email"]), cost("nobody@example.com")) for _ in range(5)]
     wrong, unknown = (statistics.median(costs) for costs in zip(*pairs, strict=True))
     assert 0.7 < unknown / wrong < 1.4
 
@@ -264,8 +264,6 @@ def test_without_trusted_proxies_a_forged_address_gives_no_more_tries(
 
 
 def test_rate_limits_can_be_turned_off(visitor):
-    for n in range(11):
-        visitor.sign_up(f"{n}@example.com")
     for _ in range(6):
         answer = sign_in(visitor)
     assert answer.status_code == 401

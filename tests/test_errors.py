@@ -7,6 +7,8 @@ import fakeredis
 import pytest
 
 import joip_share
+from conftest import Visitor
+from servers import Client
 
 MADE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SHAPE = {"error", "message", "code", "requestId"}
@@ -103,21 +105,20 @@ def test_a_wrong_method_is_told_which_are_right(visitor, path, allowed):
     assert allowed <= set(re.split(r",\s*", options.headers["Allow"]))
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/api/auth/user", "/api/sessions", "/api/sessions/1", "/api/openapi.json",
-     "/api/nowhere", "/api/sessions/999", "/healthz", "/login", "/static/api.js"],
-)  # fmt: skip
-def test_head_answers_as_get_does_without_the_body(owner, path):
+def test_head_answers_as_get_does_without_the_body(owner):
     owner.make_session()
-    get, head = (
-        owner.open(path, method=method, headers={"X-Request-ID": "same"})
-        for method in ("GET", "HEAD")
-    )
-    assert head.status_code == get.status_code
-    assert head.data == b""
-    kept = {k: v for k, v in get.headers if k not in ("Date", "Content-Length")}
-    assert {k: v for k, v in head.headers if k in kept} == kept
+    for path in (
+        "/api/auth/user", "/api/sessions", "/api/sessions/1", "/api/openapi.json",
+        "/api/nowhere", "/api/sessions/999", "/healthz", "/login", "/static/api.js",
+    ):  # fmt: skip
+        get, head = (
+            owner.open(path, method=method, headers={"X-Request-ID": "same"})
+            for method in ("GET", "HEAD")
+        )
+        assert head.status_code == get.status_code
+        assert head.data == b""
+        kept = {k: v for k, v in get.headers if k not in ("Date", "Content-Length")}
+        assert {k: v for k, v in head.headers if k in kept} == kept
 
 
 # X-Request-ID
@@ -161,14 +162,13 @@ def test_any_other_request_id_is_replaced(visitor, given):
 # From another site
 
 
-@pytest.fixture
-def person(new_visitor):
+@pytest.fixture(scope="module")
+def person():
     """Signed in at https://example.org."""
     settings = joip_share.Settings(
         public_url="https://example.org", ratelimit_enabled=False
     )
-    app = joip_share.create_app(settings, fakeredis.FakeStrictRedis())
-    client = type(new_visitor())(app)
+    client = Visitor(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
     client.sign_up()
     return client
 
@@ -225,6 +225,14 @@ def test_a_safe_request_may_come_from_anywhere(person, headers):
 # On the wire
 
 
+@pytest.fixture(scope="module")
+def code(live):
+    """A code that is shared."""
+    owner = Client(live.url)
+    owner.sign_up()
+    return owner.share(owner.make_session()).encode()
+
+
 def raw(live, request):
     """What the service sends for these bytes until it closes."""
     with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:
@@ -267,10 +275,7 @@ def test_no_request_line_makes_a_500(live, line):
     ],
     ids=repr,
 )
-def test_no_header_makes_a_500(live, new_client, name, value):
-    owner = new_client()
-    owner.sign_up()
-    code = owner.share(owner.make_session()).encode()
+def test_no_header_makes_a_500(live, code, name, value):
     for path in (b"/api/auth/user", b"/shared/" + code, b"/", b"/api/shared/" + code):
         head = b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         answer = raw(live, head + name.encode() + b": " + value + b"\r\n\r\n")
