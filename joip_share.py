@@ -2735,7 +2735,7 @@ class JoipShare(Flask):
         if request is None:
             return None
         environ = request.environ
-        path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
+        path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace") or "/"
         return MapAdapter(
             self.url_map, "localhost", self.settings.path or "/", "", "http", path,
             environ["REQUEST_METHOD"],

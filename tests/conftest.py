@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fakeredis
 import pytest
+import redis as redis_py
 
 import joip_share
 from servers import PERSON, Client, RedisServer, Service
@@ -18,9 +19,9 @@ def redis_server(tmp_path_factory):
 
 @pytest.fixture
 def real_redis(redis_server):
-    """A client of the real server, emptied."""
+    """A client of the real server, emptied; a new one, for its pool is bounded."""
     redis_server.client.flushall()
-    return redis_server.client
+    return redis_py.Redis(port=redis_server.port, protocol=2)
 
 
 @pytest.fixture(params=["fakeredis", "redis"])
@@ -44,7 +45,7 @@ def app(settings):
 
 
 class Visitor:
-    """Flask's test client with a browser's user agent, and the steps most tests take."""
+    """Flask's test client with a browser's user agent, and the usual steps."""
 
     def __init__(self, app):
         self.client = app.test_client()
@@ -118,7 +119,7 @@ def live(tmp_path_factory):
         RedisServer(folder) as server,
         Service(folder, server.url, RATELIMIT_ENABLED="0") as service,
     ):
-        service.redis = server.client
+        service.redis, service.redis_url = server.client, server.url
         yield service
 
 
