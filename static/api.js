@@ -36,9 +36,9 @@ export async function call(method, path, body) {
 }
 
 /** What a person is told of a refusal. */
-export function explain({ status, message, retryAfter }) {
+export function explain({ status, message, retryAfter, limit = "Too many attempts." }) {
   if (status === 0) return "There is no connection to the service. Please try again.";
-  if (status === 429) return `Too many attempts. Please wait ${wait(retryAfter)} and try again.`;
+  if (status === 429) return `${limit} Please wait ${wait(retryAfter)} and try again.`;
   if (status === 401 && message === "Unauthorized") return "You are no longer signed in.";
   if (status === 503) return "The service is briefly unavailable. Please try again in a moment.";
   return message ? `${message}.` : "Something went wrong on our side. Please try again.";

@@ -14,6 +14,7 @@ account?.addEventListener("submit", (event) => {
       await call("POST", account.dataset.path, Object.fromEntries(given));
       location = account.dataset.next;
     } catch (error) {
+      error.limit = account.dataset.limit;
       tellForm(account, error);
     }
   });

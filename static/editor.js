@@ -158,7 +158,8 @@ list.addEventListener("change", ({ target }) => {
   picture(node);
 });
 
-// Dragging by pointer events, since HTML's own drag and drop knows no touch.
+// Dragging by pointer events, since HTML's own drag and drop knows no touch; without
+// capture, which a node loses when it is moved.
 list.addEventListener("pointerdown", (event) => {
   const grip = event.target.closest(".grip");
   if (!grip || event.button !== 0) return;
@@ -166,8 +167,6 @@ list.addEventListener("pointerdown", (event) => {
   const node = grip.closest("li");
   const before = node.nextElementSibling;
   node.classList.add("dragged");
-  grip.setPointerCapture(event.pointerId);
-
   const drag = ({ clientX, clientY }) => {
     const edge = clientY < 60 ? -12 : clientY > innerHeight - 120 ? 12 : 0;
     if (edge) scrollBy(0, edge);
@@ -178,13 +177,14 @@ list.addEventListener("pointerdown", (event) => {
     else over.after(node);
   };
   const drop = ({ type }) => {
-    grip.removeEventListener("pointermove", drag);
+    ended.abort();
     node.classList.remove("dragged");
     if (type === "pointercancel") list.insertBefore(node, before);
     else if (node.nextElementSibling !== before) settled(node);
   };
-  grip.addEventListener("pointermove", drag);
-  grip.addEventListener("lostpointercapture", drop, { once: true });
+  const ended = new AbortController();
+  addEventListener("pointermove", drag, ended);
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, drop, ended);
 });
 
 // ------------------------------------------------------------- saving, and not losing
@@ -233,7 +233,10 @@ async function save() {
     saved = JSON.stringify(wanted);
     state.dataset.clean = "Saved";
     changed();
-    if (!id) location = `${base}/sessions/${answer.id}`;
+    if (!id) {
+      location.replace(`${base}/sessions/${answer.id}`);
+      await new Promise(() => {}); // busy until the page goes: one session, not two
+    }
     document.getElementById("heading").textContent = answer.title;
     document.title = `${answer.title} · Joip Share`;
   } catch (error) {

@@ -32,7 +32,7 @@ async function copy(button) {
   }
   const label = button.textContent;
   button.textContent = "Copied";
-  announce.textContent = "The link is copied.";
+  announce.textContent = "Copied.";
   setTimeout(() => (button.textContent = label), 2000);
 }
 
