@@ -87,14 +87,14 @@ def test_readiness_ends_at_once_while_requests_are_still_answered(service):
 
 
 def test_requests_that_wait_for_a_thread_are_answered(service):
-    """Passwords are slow to hash: 16 registrations are two for each thread."""
+    """Passwords are slow to hash, and 12 registrations meet eight threads."""
 
     def register(number):
         given = {"email": f"waiting-{number}@example.com", "password": "long enough"}
         return requests.post(f"{service.url}/api/register", json=given, timeout=20)
 
-    with ThreadPoolExecutor(16) as pool:
-        answers = [pool.submit(register, number) for number in range(16)]
+    with ThreadPoolExecutor(12) as pool:
+        answers = [pool.submit(register, number) for number in range(12)]
         wait_for(lambda: any(answer.done() for answer in answers))
         service.signal(signal.SIGTERM)
         assert {answer.result().status_code for answer in answers} == {201}
