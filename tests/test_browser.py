@@ -320,7 +320,7 @@ def delete(owner):
     owner.heading("Your first session")
 
 
-# ------------------------------------------------------------------- the forms' refusals
+# ------------------------------------------------------------------ the forms' refusals
 
 
 def test_a_refused_sign_in_says_why_and_a_good_one_goes_on(live, person):
@@ -375,10 +375,10 @@ def test_a_link_for_one_person(live, person):
 def test_the_phones_own_share_sheet_is_offered_where_it_exists(live, person):
     client = filled(live)
     owner = person(live).borrow(client)
-    owner.context.add_init_script("navigator.share = async data => { window.got = data }")
+    owner.context.add_init_script("navigator.share = async (data) => { got = data }")
     owner.go(f"/sessions/{client.session}")
     owner.press("Share…")
-    assert client.code in owner.evaluate("window.got.url")
+    assert client.code in owner.evaluate("got.url")
 
 
 # ------------------------------------------------------------------------- the preview
@@ -411,8 +411,10 @@ def test_the_beacon_waits_until_the_page_is_visible_and_fires_once(live, person)
     stranger, beacons = person(live), []
     stranger.on("request", lambda r: r.url.endswith("/seen") and beacons.append(r))
     stranger.context.add_init_script("""
-        for (const [name, value] of [["prerendering", true], ["visibilityState", "hidden"]])
+        const set = (name, value) =>
           Object.defineProperty(document, name, { value, configurable: true });
+        set("prerendering", true);
+        set("visibilityState", "hidden");
     """)
     stranger.go(f"/shared/{filled(live).code}")
     become = """([name, event]) => {
@@ -431,15 +433,15 @@ def test_the_beacon_waits_until_the_page_is_visible_and_fires_once(live, person)
 # -------------------------------------------------------------------------- the player
 
 RECORD = """async () => {
-  const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 36 });
+  const canvas = document.createElement("canvas");
   const pen = canvas.getContext("2d");
-  const recorder = new MediaRecorder(canvas.captureStream(20), { mimeType: "video/webm" });
+  const recorder = new MediaRecorder(canvas.captureStream(20));
   const parts = [];
   recorder.ondataavailable = ({ data }) => parts.push(data);
   recorder.start();
   for (let n = 0; n < 12; n += 1) {
     pen.fillStyle = `hsl(${n * 30} 60% 50%)`;
-    pen.fillRect(0, 0, 64, 36);
+    pen.fillRect(0, 0, 300, 150);
     await new Promise((done) => setTimeout(done, 50));
   }
   await new Promise((done) => { recorder.onstop = done; recorder.stop(); });
@@ -462,8 +464,9 @@ def test_a_video_plays_to_its_end(live, person):
     media = [{"mediaUrl": f"{live.url}/clip.webm", "type": "video"},
              {"mediaUrl": picture(live, 1)}]  # fmt: skip
     client = filled(live, media=media)
+    served = {"body": clip, "content_type": "video/webm"}
     viewer.borrow(client).context.route(
-        "**/clip.webm", lambda route: route.fulfill(body=clip, content_type="video/webm")
+        "**/clip.webm", lambda route: route.fulfill(**served)
     )
     viewer.add_init_script("""
         document.addEventListener("ended", () => { window.toTheEnd = true }, true)
@@ -478,7 +481,7 @@ def test_media_are_fetched_page_by_page_and_one_ahead(live, person):
     client = filled(live, count=120, intervalMin=60, intervalMax=60)
     asked, loaded = [], []
     viewer = person(live).borrow(client)
-    viewer.on("request", lambda r: "/api/shared/media/" in r.url and asked.append(r.url))
+    viewer.on("request", lambda r: "/media/" in r.url and asked.append(r.url))
     viewer.on("request", lambda r: "demo-" in r.url and loaded.append(r.url))
     viewer.go(f"/shared/{client.code}/play")
     expect(viewer.locator("#place")).to_have_text("1 / 120")
@@ -643,10 +646,10 @@ def look_at(someone, name):
     for box in someone.locator("details").all():
         box.evaluate("box => { box.open = true }")
     found = Axe().run(someone.page).response["violations"]
-    someone.screenshot(path=SHOTS / f"{name}-wide.png", full_page=True)
+    someone.screenshot(path=SHOTS / f"{name}-wide.jpg", full_page=True)
     someone.set_viewport_size(NARROW)
     width = someone.evaluate("document.documentElement.scrollWidth")
-    someone.screenshot(path=SHOTS / f"{name}-narrow.png", full_page=True)
+    someone.screenshot(path=SHOTS / f"{name}-narrow.jpg", full_page=True)
     someone.set_viewport_size(WIDE)
     broken = [f"{v['id']} at {node['target']}" for v in found for node in v["nodes"]]
     return broken + ([f"is {width} px wide"] if width > 360 else [])

@@ -1,0 +1,375 @@
+"""The pages as the server sends them: what they say, and to whom."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote, urljoin
+
+import fakeredis
+import pytest
+
+import joip_share
+from conftest import Visitor
+
+BASES = ["https://example.org", "https://example.org/joip"]
+LAKE = "https://pictures.example.net/lake.jpg"
+
+
+class Page(HTMLParser):
+    """Every tag of a page, as (name, attributes)."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.tags = text, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def all(self, tag, **wanted):
+        wanted = {name.strip("_"): value for name, value in wanted.items()}
+        return [
+            have for name, have in self.tags
+            if name == tag and wanted.items() <= have.items()
+        ]  # fmt: skip
+
+    def one(self, tag, **wanted):
+        (found,) = self.all(tag, **wanted)
+        return found
+
+    def meta(self, name):
+        kind = "property" if name.startswith("og:") else "name"
+        return self.one("meta", **{kind: name})["content"]
+
+    def links(self):
+        return [have["href"] for have in self.all("a") if "href" in have]
+
+
+class Inside(Visitor):
+    """A visitor for whom every address begins with the service's path."""
+
+    def __init__(self, app):
+        super().__init__(app)
+        self.path = app.settings.path
+
+    def open(self, path, method="GET", **options):
+        return super().open(self.path + path, method, **options)
+
+
+class Site:
+    """The service under a base, with an owner and a session shared by link."""
+
+    def __init__(self, base, **more):
+        settings = joip_share.Settings(public_url=base, ratelimit_enabled=False)
+        self.app = joip_share.create_app(settings, fakeredis.FakeStrictRedis())
+        self.base, self.path = base, settings.path
+        self.owner = Inside(self.app)
+        self.user = self.owner.sign_up(name="Mira <b>")
+        given = {"title": 'Lake & "light"', "description": "One day\nby the lake"}
+        self.session = self.owner.make_session(**given | more)
+        self.link = self.owner.share(self.session)["shareUrl"]
+        self.shared = self.link.partition("?")[0].removeprefix(base)
+
+    def stranger(self):
+        return Inside(self.app)
+
+    def page(self, path, visitor=None):
+        return Page((visitor or self.stranger()).get(path).text)
+
+
+@pytest.fixture(scope="module", params=BASES)
+def site(request):
+    """One at the root of its host, one under a path."""
+    return Site(request.param)
+
+
+def every_page(site):
+    """Each page, by whoever sees it."""
+    mine = ["/", "/sessions/new", f"/sessions/{site.session}", "/referrals",
+            f"{site.shared}", f"{site.shared}/play"]  # fmt: skip
+    others = ["/", "/login", "/register", site.shared, "/nothing", "/shared/nothing"]
+    for path in mine:
+        yield path, site.page(path, site.owner)
+    for path in others:
+        yield path, site.page(path)
+
+
+# ------------------------------------------------------------------- true of every page
+
+
+def test_no_page_has_inline_script_or_style(site):
+    for path, page in every_page(site):
+        assert all("src" in have for have in page.all("script")), path
+        assert not page.all("style"), path
+        for tag, have in page.tags:
+            assert not [name for name in have if name == "style" or name[:2] == "on"], (
+                path, tag)  # fmt: skip
+
+
+ADDRESSES = {"href", "src", "action", "data-api", "data-seen"}
+
+
+def test_every_address_on_a_page_is_under_the_base(site):
+    inside = (f"{site.path}/", f"{site.base}/", "#", "data:", "https://example.org/")
+    for path, page in every_page(site):
+        for tag, have in page.tags:
+            for name in ADDRESSES & have.keys():
+                address = have[name] or f"{site.path}/"
+                assert address.startswith(inside), (path, tag, name, address)
+        assert page.one("html").get("data-base", site.path) == site.path
+
+
+def test_every_page_has_a_language_one_heading_and_fits_the_screen(site):
+    for path, page in every_page(site):
+        assert page.one("html")["lang"] == "en", path
+        assert len(page.all("h1")) == 1, path
+        assert "width=device-width" in page.meta("viewport"), path
+        assert page.meta("color-scheme"), path
+
+
+def test_every_field_has_a_label(site):
+    for path, page in every_page(site):
+        labels = {have["for"] for have in page.all("label")}
+        fields = page.all("input") + page.all("select") + page.all("textarea")
+        named = [have for have in fields if "id" in have]
+        assert {have["id"] for have in named} <= labels, path
+
+
+def test_no_form_puts_what_was_typed_into_the_address(site):
+    """Not even one that is sent before its script is there."""
+    for path, page in every_page(site):
+        assert all(have.get("method") == "post" for have in page.all("form")), path
+
+
+# ------------------------------------------------------------------------- the preview
+
+
+def test_the_preview_says_what_it_is(site):
+    page = site.page(site.shared)
+    text = html.unescape(page.text)
+    for part in ('Lake & "light"', "by Mira <b>", "3 items, about 20 seconds"):
+        assert part in text
+    assert "<b>" not in page.text
+
+
+def test_what_goes_round_stands_under_the_public_url(site):
+    page = site.page(site.shared)
+    plain = f"{site.base}{site.shared}"
+    assert page.one("link", rel="canonical")["href"] == plain
+    assert page.meta("og:url") == plain
+    assert page.meta("robots") == "noindex"
+    for kind in ("og", "twitter"):
+        assert page.meta(f"{kind}:title") == 'Lake & "light"'
+        assert page.meta(f"{kind}:description") == "One day\nby the lake"
+        assert page.meta(f"{kind}:image").startswith(f"{site.base}/static/card.png")
+        assert page.meta(f"{kind}:image:alt")
+    assert page.meta("og:type") == "website"
+    assert page.meta("og:site_name") == "Joip Share"
+    assert page.meta("twitter:card") == "summary_large_image"
+
+
+def test_oembed_is_discovered_and_answers(site):
+    link = site.page(site.shared).one("link", type="application/json+oembed")
+    assert link["href"].startswith(f"{site.base}/oembed?url=")
+    answer = site.stranger().get(link["href"].removeprefix(site.base))
+    assert answer.json["title"] == 'Lake & "light"'
+
+
+def test_the_picture_is_the_thumbnail_else_a_drawing():
+    site = Site(BASES[0], thumbnail=LAKE)
+    page = site.page(site.shared)
+    assert page.one("img")["src"] == LAKE
+    assert page.meta("og:image") == page.meta("twitter:image") == LAKE
+    drawn = Site(BASES[0])
+    assert drawn.page(drawn.shared).all("img") == []
+    assert len(drawn.page(drawn.shared).all("div", class_="picture")) == 1
+
+
+def test_strangers_sign_in_to_play_and_come_back(site):
+    links = site.page(site.shared).links()
+    play = f"{site.path}{site.shared}/play"
+    assert f"{site.path}/login?next={play}" in links
+    assert f"{site.path}/register?next={play}" in links
+    form = site.page(f"/login?next={play}").one("form", method="post")
+    assert form["data-next"] == play
+
+
+def test_who_is_signed_in_plays_at_once(site):
+    guest = site.stranger()
+    guest.sign_up("preview@example.com")
+    links = site.page(site.shared, guest).links()
+    assert f"{site.path}{site.shared}/play" in links
+    assert not [link for link in links if "login" in link]
+
+
+def test_the_beacon_is_for_people_only(site):
+    assert site.page(site.shared).one("body")["data-seen"].endswith("/seen")
+    for other in (site.owner.get(site.shared),
+                  site.stranger().get(site.shared, agent="Slackbot 1.0")):  # fmt: skip
+        assert "beacon" not in other.text
+
+
+def test_the_player_sends_others_to_sign_in_and_back(site):
+    answer = site.stranger().get(f"{site.shared}/play")
+    assert answer.status_code == 303
+    there = f"{site.path}/login?next={site.path}{site.shared}/play"
+    assert answer.headers["Location"] == there
+
+
+# --------------------------------------------------------------------- signing in
+
+
+HOSTILE = [
+    "https://evil.example/", "//evil.example", "///evil.example", "/\\evil.example",
+    "\\\\evil.example", "http:evil.example", "javascript:alert(1)", "data:text/html,x",
+    "/\t/evil.example", "/\n/evil.example", " /", "", "../..", "/joip/../evil",
+    "/joip/%2e%2e/evil", "/joip/.%2E/evil", "/./evil.example",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_the_next_page_is_never_another_site(site, hostile):
+    def inside(path):
+        there = urljoin(f"{site.base}/login", path)
+        return there.startswith(f"{site.base}/") and ".." not in unquote(there)
+
+    for path in ("/login", "/register"):
+        answer = site.stranger().get(path, query_string={"next": hostile})
+        assert inside(Page(answer.text).one("form", method="post")["data-next"])
+    answer = site.owner.get("/login", query_string={"next": hostile})
+    assert inside(answer.headers["Location"])
+
+
+def test_password_managers_know_the_fields(site):
+    def asked(path):
+        page = site.page(path)
+        return {have["name"]: have["autocomplete"] for have in page.all("input")}
+
+    assert asked("/login") == {"email": "username", "password": "current-password"}
+    assert asked("/register") == {
+        "name": "name", "email": "username", "password": "new-password",
+    }  # fmt: skip
+
+
+def test_who_is_signed_in_needs_no_sign_in_page(site):
+    answer = site.owner.get("/login", query_string={"next": f"{site.path}/referrals"})
+    assert (answer.status_code, answer.headers["Location"]) == (
+        303, f"{site.path}/referrals")  # fmt: skip
+
+
+# -------------------------------------------------------------------- the owner's pages
+
+
+def test_my_sessions_with_their_numbers_and_pages(owner):
+    for n in range(3):
+        last = owner.make_session(title=f"Walk {n}", thumbnail=LAKE if n else None)
+    owner.open(owner.share(last)["shareUrl"].removeprefix("http://127.0.0.1:8000"))
+    first = owner.get("/?limit=2")
+    assert "Walk 2" in first.text
+    assert "Walk 0" not in first.text
+    assert len(Page(first.text).all("img", src=LAKE)) == 2
+    assert re.search(r"Shared</span>\s*<span>0 opens</span> <span>0 sign-", first.text)
+    assert first.text.count("Not shared") == 1
+    older = Page(first.text).one("a", rel="next")["href"]
+    assert "Walk 0" in owner.get(older).text
+
+
+def test_an_empty_shelf_is_friendly(owner):
+    page = Page(owner.get("/").text)
+    assert "Your first session" in page.text
+    assert "/sessions/new" in page.links()
+
+
+def test_the_editor_holds_everything_that_can_be_edited(site):
+    page = site.page(f"/sessions/{site.session}", site.owner)
+    values = {
+        have["name"]: have["value"] for have in page.all("input")
+        if {"name", "value"} <= have.keys()
+    }  # fmt: skip
+    assert values == {
+        "title": 'Lake & "light"', "intervalMin": "3", "intervalMax": "10",
+        "thumbnail": "",
+    }  # fmt: skip
+    assert len(json.loads(page.one("ol", id="media")["data-media"])) == 3
+    offered = {have["value"] for have in page.all("option")}
+    assert offered == {"fade", "slide", "zoom", "flip", "none", "image", "video"}
+
+
+def test_the_share_panel_shows_link_and_code(site):
+    page = site.page(f"/sessions/{site.session}", site.owner)
+    assert page.one("input", id="link")["value"] == site.link
+    assert page.all("svg", class_="segno")
+    assert page.all("button", **{"data-act": "pause"})
+
+
+def test_the_numbers_are_drawn_and_written_by_the_server(clock):
+    site = Site(BASES[0])
+    for _ in range(3):
+        site.stranger().get(site.shared, headers={"Referer": "https://news.example/x"})
+    site.stranger().get(site.shared, agent="Slackbot 1.0")
+    site.stranger().post(f"/api{site.shared}/seen")
+    page = site.page(f"/sessions/{site.session}", site.owner)
+    today = joip_share.today()
+    assert f"<title>{today}: 3</title>" in page.text
+    assert len(page.all("rect")) == 4 * 30 + 4
+    figures = "".join(f"<td>{n}</td>" for n in (3, 1, 1, 0, 0))
+    assert f'<th scope="row">{today}</th>{figures}' in page.text
+    assert '<th scope="row">news.example</th><td>3</td>' in page.text
+    assert re.search(r"programs, not people</th><td>1</td>", page.text)
+    csv = f"/api/sessions/{site.session}/stats.csv?days=30"
+    assert csv in page.links()
+
+
+def test_referrals_show_link_totals_and_history(site):
+    guest = site.stranger()
+    guest.get(f"{site.shared}?r={site.user['referralCode']}")
+    guest.sign_up("history@example.com")
+    page = site.page("/referrals", site.owner)
+    link = f"{site.base}/?ref={site.user['referralCode']}"
+    assert page.one("input", id="referral-link")["value"] == link
+    assert f"{site.path}/sessions/{site.session}" in page.links()
+    assert re.search(r"Links to your sessions</th><td>1</td><td>1</td>", page.text)
+
+
+# ----------------------------------------------------------------------------- refusals
+
+REFUSALS = {
+    403: joip_share.Problem("NOT_FOR_YOU"),
+    404: joip_share.NotShared(),
+    429: joip_share.Problem("RATE_LIMITED", headers={"Retry-After": "42"}),
+    500: RuntimeError("secret"),
+    503: joip_share.StoreUnavailable(),
+}
+
+
+@pytest.fixture(scope="module")
+def failing(site):
+    """The service with a page that fails in each way."""
+    app = joip_share.create_app(
+        joip_share.Settings(public_url=site.base), fakeredis.FakeStrictRedis()
+    )
+
+    def fail(status):
+        raise REFUSALS[status]
+
+    app.add_url_rule("/fail/<int:status>", view_func=fail)
+    return Inside(app)
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_each_refusal_is_a_page_with_a_way_on(site, failing, status):
+    answer = failing.get(f"/fail/{status}")
+    page = Page(answer.text)
+    assert answer.status_code == status
+    assert f"{site.path}/" in page.links()
+    assert answer.headers["X-Request-ID"] in page.text
+    assert page.meta("robots") == "noindex"
+    assert "secret" not in page.text
+    assert ("" in page.links()) == (status in (429, 500, 503))
+
+
+def test_a_refusal_for_haste_says_how_long_to_wait(failing):
+    assert "wait 42 seconds" in failing.get("/fail/429").text
