@@ -2381,9 +2381,8 @@ def sessions_page(account: Account) -> str:
     limit = query_int("limit", 50, 1, 200)
     rows, following = store().list_sessions(account.id, limit, session_cursor())
     following_url = following and f"{settings().path}/?cursor={following}&limit={limit}"
-    listed = [{"session": msgspec.to_builtins(row.session), "shared": row.shared,
-               "opens": row.opens, "signups": row.signups} for row in rows]
-    return page("sessions.html", account, rows=listed, next_url=following_url)
+    return page("sessions.html", account, rows=msgspec.to_builtins(rows),
+                next_url=following_url)
 
 
 @pages.get("/sessions/new")
@@ -2799,14 +2798,15 @@ class JsonFormatter(logging.Formatter):
 
 
 def start_logging() -> None:
-    """Our own lines to standard error, at our own level."""
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(JsonFormatter())
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
-    logging.getLogger("waitress").setLevel(logging.WARNING)  # it would log paths
+    """Our own lines, and waitress's warnings, to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    for logger, level in (
+        (log, logging.INFO), (logging.getLogger("waitress"), logging.WARNING)
+    ):
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # 11 % under load
 
 
