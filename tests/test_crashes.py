@@ -8,13 +8,17 @@ the real thing: processes killed at random moments under load.
 from __future__ import annotations
 
 import contextlib
+import random
+import re
+import threading
 from itertools import product
 
 import pytest
+import requests
 
 import joip_share
 from joip_share import NewSession
-from servers import RedisServer, contents
+from servers import Client, RedisServer, Service, contents, wait_for
 
 # Every crash point, every race.
 
@@ -174,3 +178,122 @@ def test_two_operations_may_meet_anywhere(redis_server, first, second, fate):
         assert_sound(place, acknowledged)
         exchanges += 1
     assert exchanges > 2
+
+
+# The real thing.
+
+ROUNDS = 50
+
+
+class Worker(threading.Thread):
+    """One owner, who creates, shares and deletes as fast as is answered, and keeps a
+    ledger of what was acknowledged."""
+
+    def __init__(self, url: str, over: threading.Event, seed: int) -> None:
+        super().__init__()
+        self.client, self.over, self.dice = Client(url), over, random.Random(seed)
+        self.owner = self.client.sign_up()["id"]
+        self.standing: set[int] = set()
+        self.codes: dict[int, set[str]] = {}
+        self.deleted: set[int] = set()
+        self.emails: list[str] = []
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            with contextlib.suppress(requests.RequestException):
+                self.step()
+
+    def step(self) -> None:
+        """One operation; HTTPError, or another, when it was not acknowledged."""
+        chance = self.dice.random()
+        if chance < 0.02:
+            self.register()
+        elif len(self.standing) < 10 or (chance < 0.5 and len(self.standing) < 60):
+            answer = self.ask("POST", "/api/sessions", json={"title": "A walk"})
+            self.standing.add(answer.json()["id"])
+        elif chance < 0.75:
+            number = self.dice.choice(sorted(self.standing))
+            code = self.ask("POST", f"/api/sessions/{number}/share").json()["shareCode"]
+            self.codes.setdefault(number, set()).add(code)
+        else:
+            number = self.dice.choice(sorted(self.standing))
+            self.standing.discard(number)  # in doubt until it is answered
+            self.ask("DELETE", f"/api/sessions/{number}")
+            self.deleted.add(number)
+
+    def ask(self, method: str, path: str, **options) -> requests.Response:
+        answer = self.client.request(method, path, timeout=5, **options)
+        answer.raise_for_status()
+        return answer
+
+    def register(self) -> None:
+        email = f"{self.dice.randbytes(8).hex()}@example.com"
+        given = {"email": email, "password": "long enough"}
+        with Client(self.client.url) as newcomer:
+            newcomer.post("/api/register", json=given, timeout=5).raise_for_status()
+        self.emails.append(email)
+
+    def verify(self, store: joip_share.Store) -> None:
+        """Everything that was acknowledged is so."""
+        for number in self.standing:
+            code = store.share(number, self.owner)
+            assert self.codes.get(number, {code}) == {code}
+            assert store.open_shared(code, joip_share.Visit()).preview
+        for number in self.deleted & self.codes.keys():
+            for code in self.codes[number]:
+                with pytest.raises(joip_share.NotShared):
+                    store.open_shared(code, joip_share.Visit())
+        for email in self.emails:
+            assert store.account_by_email(email).email == email
+
+
+def test_fifty_kills_under_load_lose_nothing_that_was_acknowledged(tmp_path):
+    """Redis writes to its file before it answers; a kill (not a power cut) loses none
+    of that, and `appendfsync no` keeps a slow disk from holding the write back."""
+    dice, over = random.Random(), threading.Event()
+    redis = RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "no")
+    settings = {"RATELIMIT_ENABLED": "0"}
+    service = Service(tmp_path, redis.url, **settings)
+    watcher = Client(service.url)
+    workers = [Worker(service.url, over, seed) for seed in range(3)]
+    try:
+        for worker in workers:
+            worker.start()
+        for _ in range(ROUNDS):
+            over.wait(dice.uniform(0.02, 0.25))
+            victim = dice.choice(["service", "redis", "redis", "both"])
+            if victim != "redis":
+                service.kill()
+            if victim != "service":
+                redis.kill()
+                redis = redis.again()
+            if victim != "redis":
+                service = Service(tmp_path, redis.url, service.port, **settings)
+            wait_for(lambda: watcher.get("/readyz").ok)
+        over.set()
+        for worker in workers:
+            worker.join()
+        assert_survived(redis, workers)
+    finally:
+        over.set()
+        service.kill()
+        redis.stop()
+
+
+def assert_survived(redis: RedisServer, workers: list[Worker]) -> None:
+    """`flask check` finds nothing, at once and once the journal is settled; what was
+    acknowledged is kept, and no key is left of what was deleted."""
+    app = joip_share.create_app(joip_share.Settings(redis_url=redis.url))
+    for _ in ("at once", "aged"):
+        result = app.test_cli_runner().invoke(args=["check"])
+        assert (result.exit_code, result.stdout) == (0, "0 broken, 0 mended\n")
+        for member in redis.client.zrange("journal", 0, -1):
+            redis.client.zadd("journal", {member: 0})
+    for worker in workers:
+        worker.verify(app.store)
+    deleted = {number for worker in workers for number in worker.deleted}
+    for key, value in contents(redis.client).items():
+        named = re.match(rb"session:\{(\d+)\}", key)
+        number = named[1] if named else value if key.startswith(b"share:") else b"0"
+        assert int(number) not in deleted
+    assert len(deleted) > ROUNDS
