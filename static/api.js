@@ -75,13 +75,21 @@ export function tell(place, error) {
 export function tellForm(form, error, find = (field) => form.elements[field]) {
   const blamed = error.details.filter(({ field, message }) => {
     const input = find(field);
-    if (input) blame(input, message);
+    if (input) blame(input, inWords(message, form));
     return input;
   });
   if (blamed.length < error.details.length || !blamed.length) {
     tell(form.querySelector(".problem"), error);
   }
   form.querySelector("[aria-invalid]")?.focus();
+}
+
+/** A message with the fields' labels in place of their names in the API. */
+function inWords(message, form) {
+  return message.replace(/interval\w+/, (name) => {
+    const [label] = form.elements[name]?.labels ?? [];
+    return label ? `“${label.textContent}”` : name;
+  });
 }
 
 /** Say at an input what is wrong with it. */

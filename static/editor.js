@@ -209,7 +209,8 @@ const unsaved = () => pasted.value.trim() !== "" || JSON.stringify(session()) !=
 
 function changed() {
   const dirty = unsaved();
-  state.textContent = dirty ? "Unsaved changes" : state.dataset.clean;
+  const told = dirty ? "Unsaved changes" : state.dataset.clean;
+  if (state.textContent !== told) state.textContent = told; // read out once
   state.classList.toggle("dirty", dirty);
 }
 

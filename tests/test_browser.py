@@ -21,6 +21,7 @@ ARGS = [
     "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 PASSWORD = "long enough"
+PATIENCE = 15_000  # ms
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
 
@@ -28,6 +29,7 @@ WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 def browser():
     """One chromium, with a fresh profile, for this module."""
     with sync_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE)
         path = need("chromium")
         browser = playwright.chromium.launch(executable_path=path, args=ARGS)
         yield browser
@@ -52,7 +54,7 @@ class Person:
         self.url = site.url
         usual = {"viewport": WIDE, "user_agent": PERSON}
         self.context = browser.new_context(**usual | options)
-        self.context.set_default_timeout(8000)
+        self.context.set_default_timeout(PATIENCE)
         self.page = self.context.new_page()
         self.expected = []  # parts of addresses that are meant to fail
         self.complaints = []
@@ -180,7 +182,7 @@ def make_a_session(owner, site):
     owner.get_by_label("Add media").fill("")
     owner.press("Create session")
     expect(owner.get_by_label("at least")).to_have_accessible_description(
-        re.compile("Must not be above")
+        re.compile("Must not be above “at most”")
     )
     owner.get_by_label("at least").fill("1")
     owner.press("Create session")

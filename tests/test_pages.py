@@ -183,9 +183,12 @@ def test_the_picture_is_the_thumbnail_else_a_drawing():
     page = site.page(site.shared)
     assert page.one("img")["src"] == LAKE
     assert page.meta("og:image") == page.meta("twitter:image") == LAKE
-    drawn = Site(BASES[0])
-    assert drawn.page(drawn.shared).all("img") == []
-    assert len(drawn.page(drawn.shared).all("div", class_="picture")) == 1
+    plain = Site(BASES[0])
+    drawn = plain.page(plain.shared)
+    assert drawn.all("img") == []
+    assert len(drawn.all("div", class_="picture")) == 1
+    assert drawn.meta("og:image:width") == "1200"
+    assert drawn.meta("og:image:height") == "630"
 
 
 def test_strangers_sign_in_to_play_and_come_back(site):
@@ -314,7 +317,7 @@ def test_the_numbers_are_drawn_and_written_by_the_server(clock):
     page = site.page(f"/sessions/{site.session}", site.owner)
     today = joip_share.today()
     assert f"<title>{today}: 3</title>" in page.text
-    assert len(page.all("rect")) == 4 * 30 + 4
+    assert len(page.all("rect")) == 4 * 30 + 2  # the days; opens and views in the funnel
     figures = "".join(f"<td>{n}</td>" for n in (3, 1, 1, 0, 0))
     assert f'<th scope="row">{today}</th>{figures}' in page.text
     assert '<th scope="row">news.example</th><td>3</td>' in page.text
