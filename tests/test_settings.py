@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -197,6 +198,18 @@ def test_with_a_redis_the_try_out_makes_no_demo(tmp_path, redis_server, real_red
         assert real_redis.keys("user:*") == []
         Client(url).sign_up()
         assert len(real_redis.keys("user:*")) == 1
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        run = subprocess.run(
+            [sys.executable, "joip_share.py"], cwd=ROOT, capture_output=True, text=True,
+            env={"PORT": str(taken.getsockname()[1])}, timeout=20, check=False,
+        )  # fmt: skip
+    assert run.returncode == 1
+    assert len((run.stdout + run.stderr).splitlines()) == 1, run.stderr
 
 
 def test_every_redis_key_begins_with_the_prefix(new_visitor):
