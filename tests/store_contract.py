@@ -259,7 +259,8 @@ class StoreContract:
     def test_a_credited_signup_is_in_the_totals_and_in_the_history(
         self, store, owner, session_id, code
     ):
-        assert store.count_click(owner.referral_code)
+        assert store.count_click(owner.referral_code, "")
+        assert not store.count_click(owner.referral_code, owner.id)
         store.credit_signup(owner.id, code)
         store.credit_signup(owner.id, "")
         report = store.referral_report(owner.id, 50, -1)
