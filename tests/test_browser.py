@@ -579,6 +579,8 @@ def gallery(live):
     owner.patch(f"/api/sessions/{paused}", json={"isPublic": False})
     owner.make_session(title="Not shared yet")
     owner.theirs = guest.make_session()
+    owner.newcomer = Client(live.url)
+    owner.newcomer.sign_up()
     return owner
 
 
@@ -599,17 +601,19 @@ def refusals(live, tmp_path_factory):
 
 
 def visited(gallery):
-    """Name, path and whether one is signed in, of every page."""
+    """Every page: its name, its path and who sees it."""
     link, session = f"/shared/{gallery.code}", f"/sessions/{gallery.session}"
     return [
-        ("welcome", "/", False), ("login", "/login", False),
-        ("register", "/register", False), ("preview", link, False),
-        ("preview-drawn", f"/shared/{gallery.plain}", False),
-        ("preview-signed-in", link, True), ("sessions", "/", True),
-        ("new", "/sessions/new", True), ("editor", session, True),
-        ("referrals", "/referrals", True), ("play", f"{link}/play", True),
-        ("403", f"/sessions/{gallery.theirs}", True), ("404", "/nothing", False),
-        ("429", "/429", False), ("500", "/500", False), ("503", "/503", False),
+        ("welcome", "/", "stranger"), ("login", "/login", "stranger"),
+        ("register", "/register", "stranger"), ("preview", link, "stranger"),
+        ("preview-drawn", f"/shared/{gallery.plain}", "stranger"),
+        ("preview-signed-in", link, "newcomer"), ("first-session", "/", "newcomer"),
+        ("sessions", "/", "owner"), ("new", "/sessions/new", "owner"),
+        ("editor", session, "owner"), ("referrals", "/referrals", "owner"),
+        ("play", f"{link}/play", "newcomer"),
+        ("403", f"/sessions/{gallery.theirs}", "owner"), ("404", "/no", "stranger"),
+        ("429", "/429", "stranger"), ("500", "/500", "stranger"),
+        ("503", "/503", "stranger"),
     ]  # fmt: skip
 
 
@@ -619,15 +623,17 @@ def test_every_page_is_accessible_and_fits_a_phone(
 ):
     SHOTS.mkdir(exist_ok=True)
     motion = {"color_scheme": scheme, "reduced_motion": "reduce"}
-    guest, owner = person(live, **motion), person(live, **motion).borrow(gallery)
-    for someone in (guest, owner):
+    people = {who: person(live, **motion) for who in ("stranger", "newcomer", "owner")}
+    people["owner"].borrow(gallery)
+    people["newcomer"].borrow(gallery.newcomer)
+    for someone in people.values():
         someone.expected += ["403 (", "404 (", "429 (", "500 (", "503 (", "example.org"]
         answer_with(someone, refusals)
     faults = []
-    for name, path, signed_in in visited(gallery):
-        someone = owner if signed_in else guest
-        someone.go(path)
-        faults += [f"{name}: {fault}" for fault in look_at(someone, f"{name}-{scheme}")]
+    for name, path, who in visited(gallery):
+        people[who].go(path)
+        found = look_at(people[who], f"{name}-{scheme}")
+        faults += [f"{name}: {fault}" for fault in found]
     assert faults == []
 
 

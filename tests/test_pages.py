@@ -317,7 +317,7 @@ def test_the_numbers_are_drawn_and_written_by_the_server(clock):
     page = site.page(f"/sessions/{site.session}", site.owner)
     today = joip_share.today()
     assert f"<title>{today}: 3</title>" in page.text
-    assert len(page.all("rect")) == 4 * 30 + 2  # the days; opens and views in the funnel
+    assert len(page.all("rect")) == 4 * 30 + 2  # days; opens, views
     figures = "".join(f"<td>{n}</td>" for n in (3, 1, 1, 0, 0))
     assert f'<th scope="row">{today}</th>{figures}' in page.text
     assert '<th scope="row">news.example</th><td>3</td>' in page.text
