@@ -110,6 +110,33 @@ def test_a_node_that_knows_no_script_is_taught_it(world, empty_cluster):
     assert world.stats()["opens"] == 2
 
 
+def test_export_and_import_lead_into_a_cluster_and_out_again(
+    world, empty_cluster, real_redis, redis_server, tmp_path
+):
+    def run(url: str, *command: str) -> None:
+        app = joip_share.create_app(joip_share.Settings(redis_url=url))
+        result = app.test_cli_runner().invoke(args=command)
+        assert result.exit_code == 0, result.output
+
+    def kept(client) -> dict[bytes, object]:
+        fleeting = (b"login:", b"limits", b"probe", b"journal")
+        found = contents(client).items()
+        return {key: value for key, value in found if not key.startswith(fleeting)}
+
+    world.stranger.get(f"/shared/{world.code}?r={world.referral_code}")
+    before, file = kept(empty_cluster.client), str(tmp_path / "export.jsonl")
+    run(empty_cluster.url, "export", file)
+    run(redis_server.url, "import", file)
+    assert kept(real_redis) == before
+    run(redis_server.url, "export", file)
+    empty_cluster.flush()
+    run(empty_cluster.url, "import", file)
+    assert kept(empty_cluster.client) == before
+    run(empty_cluster.url, "check")
+    assert world.owner.post("/api/login", json=OWNER).status_code == 200
+    assert world.owner.share(world.session_id)["shareCode"] == world.code
+
+
 def test_a_cluster_that_hangs_is_answered_with_503_and_heals(empty_cluster, tmp_path):
     with Service(tmp_path, empty_cluster.url, RATELIMIT_ENABLED="0") as service:
         owner = Client(service.url)

@@ -200,8 +200,10 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         while not self.over.is_set():
-            with contextlib.suppress(requests.RequestException):
+            try:
                 self.step()
+            except requests.RequestException:
+                self.over.wait(0.05)  # leave the processor to what is starting
 
     def step(self) -> None:
         """One operation; HTTPError, or another, when it was not acknowledged."""
