@@ -322,6 +322,18 @@ def delete(owner):
     owner.heading("Your first session")
 
 
+def test_media_are_dragged_by_finger_in_a_scrolled_page(live, person):
+    client = filled(live)
+    owner = person(live, has_touch=True, viewport=NARROW).borrow(client)
+    owner.go(f"/sessions/{client.session}")
+    owner.locator(".grip").nth(0).evaluate("grip => grip.scrollIntoView()")
+    start = owner.locator(".grip").nth(0).bounding_box()
+    target = owner.locator("#media > li").nth(2).bounding_box()
+    x, end = start["x"] + 5, target["y"] + target["height"] * 0.7
+    finger(owner, (x, start["y"] + 70), (x, end))
+    expect(owner.locator("#announce")).to_have_text("Moved to place 3 of 5.")
+
+
 # ------------------------------------------------------------------ the forms' refusals
 
 
@@ -498,9 +510,9 @@ def test_touch_fullscreen_and_the_buttons(live, person):
     viewer = player(person, live, client, has_touch=True, viewport=NARROW)
     place = viewer.locator("#place")
     expect(place).to_have_text("1 / 5")
-    swipe(viewer, 300, 100)
+    finger(viewer, (300, 300), (100, 300))
     expect(place).to_have_text("2 / 5")
-    swipe(viewer, 100, 300)
+    finger(viewer, (100, 300), (300, 300))
     expect(place).to_have_text("1 / 5")
     viewer.press("Next")
     expect(place).to_have_text("2 / 5")
@@ -512,12 +524,14 @@ def test_touch_fullscreen_and_the_buttons(live, person):
     viewer.wait_for_function("document.fullscreenElement?.id === 'player'")
 
 
-def swipe(viewer, start, end):
-    """A finger over the stage, by the browser's own input."""
-    touch = viewer.context.new_cdp_session(viewer.page)
-    for kind, x in [("Start", start), ("Move", (start + end) / 2), ("Move", end)]:
-        point = {"type": f"touch{kind}", "touchPoints": [{"x": x, "y": 300}]}
-        touch.send("Input.dispatchTouchEvent", point)
+def finger(someone, start, end):
+    """A finger drawn over the screen, by the browser's own input."""
+    touch = someone.context.new_cdp_session(someone.page)
+    for step in range(11):
+        x, y = (a + (b - a) * step / 10 for a, b in zip(start, end, strict=True))
+        kind = "touchMove" if step else "touchStart"
+        event = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+        touch.send("Input.dispatchTouchEvent", event)
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
