@@ -5,14 +5,17 @@ Every script and transaction touches one slot, also by the keys it makes up itse
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis as redis_py
+import requests
 from redis.crc import key_slot
 
 import joip_share
@@ -137,31 +140,51 @@ def test_export_and_import_lead_into_a_cluster_and_out_again(
     assert world.owner.share(world.session_id)["shareCode"] == world.code
 
 
-def test_a_cluster_that_hangs_is_answered_with_503_and_heals(empty_cluster, tmp_path):
-    with Service(tmp_path, empty_cluster.url, RATELIMIT_ENABLED="0") as service:
-        owner = Client(service.url)
-        owner.sign_up()
-        code = owner.share(owner.make_session())
-
-        def status(_: int) -> int:
-            with Client(service.url) as stranger:
-                path = f"/api/shared/{code}/preview"
-                return stranger.get(path, timeout=30).status_code
-
-        for node in empty_cluster.nodes:
-            node.signal(signal.SIGSTOP)
-        begun = time.monotonic()
-        assert status(0) == 503
-        assert time.monotonic() - begun < 2
-        with ThreadPoolExecutor(80) as pool:
-            assert set(pool.map(status, range(80))) == {503}
-        assert time.monotonic() - begun < 12
-        assert Client(service.url).get("/readyz").status_code == 503
-        for node in empty_cluster.nodes:
+@contextlib.contextmanager
+def hung(cluster: Cluster) -> Iterator[None]:
+    """All nodes stopped, and going on afterwards."""
+    for node in cluster.nodes:
+        node.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for node in cluster.nodes:
             node.signal(signal.SIGCONT)
-        wait_for(empty_cluster.serves)
-        wait_for(lambda: status(0) == 200, 2)
-        service.kill()
+        wait_for(cluster.serves)
+
+
+def sign_in(url: str) -> int:
+    """Try to sign in as nobody; the status, which comes within two seconds."""
+    with Client(url) as stranger:
+        begun = time.monotonic()
+        status = stranger.post("/api/login", json=OWNER, timeout=30).status_code
+        assert time.monotonic() - begun < 2
+        return status
+
+
+def test_a_cluster_that_hangs_is_answered_with_503_and_heals(empty_cluster, tmp_path):
+    with Service(tmp_path, empty_cluster.url) as service:
+        url = service.url
+        assert sign_in(url) == 401
+        with hung(empty_cluster):
+            assert sign_in(url) == 503
+            begun = time.monotonic()
+            with ThreadPoolExecutor(80) as pool:
+                path = f"{url}/api/shared/{uuid.uuid4()}/preview"
+                asked = [pool.submit(requests.get, path, timeout=30) for _ in range(80)]
+                assert {answer.result().status_code for answer in asked} == {503}
+            assert time.monotonic() - begun < 12
+            assert Client(url).get("/readyz").status_code == 503
+        wait_for(lambda: sign_in(url) == 401, 2)
+
+
+def test_a_service_started_while_its_cluster_hangs_heals(empty_cluster, tmp_path):
+    with contextlib.ExitStack() as meanwhile:
+        meanwhile.enter_context(hung(empty_cluster))
+        with Service(tmp_path, empty_cluster.url) as service:
+            assert [sign_in(service.url) for _ in range(3)] == [503] * 3
+            meanwhile.close()
+            wait_for(lambda: sign_in(service.url) == 401, 2)
 
 
 # One slot a step. MONITOR shows every command, also those that scripts send.
