@@ -209,7 +209,8 @@ def test_who_is_signed_in_plays_at_once(site):
 
 
 def test_the_beacon_is_for_people_only(site):
-    assert site.page(site.shared).one("body")["data-seen"].endswith("/seen")
+    seen = site.page(site.shared).one("body")["data-seen"]
+    assert seen == f"{site.path}/api{site.shared}/seen"
     for other in (site.owner.get(site.shared),
                   site.stranger().get(site.shared, agent="Slackbot 1.0")):  # fmt: skip
         assert "beacon" not in other.text
