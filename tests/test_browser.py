@@ -649,7 +649,7 @@ def test_every_page_is_accessible_and_fits_a_phone(live, person, gallery, refusa
             people[who].emulate_media(color_scheme=scheme)
             found = look_at(people[who], f"{name}-{scheme}")
             faults += [f"{name}-{scheme}: {fault}" for fault in found]
-    assert faults == []
+    assert not faults, "\n".join(faults)
 
 
 def answer_with(someone, refusals):
