@@ -60,7 +60,7 @@ class Place:
         self.guest = self.store.register("guest@example.com", "Guest", "a hash")
         for title in ("Shared", "Not shared"):
             self.store.create_session(self.owner, NewSession(title))
-        self.code = self.store.share(1, self.owner.id)
+        self.store.share(1, self.owner.id)
 
     def stopping(self, exchanges: int, then) -> joip_share.Store:
         """Another process on the same Redis."""

@@ -29,10 +29,8 @@ class Bed:
     """A Redis that keeps everything on disk, and may be made to fail."""
 
     def __init__(self, folder) -> None:
-        self.server = RedisServer(
-            folder, "--appendonly", "yes", "--appendfsync", "no", "--save", "3600 1000",
-            "--replica-serve-stale-data", "yes",
-        )  # fmt: skip
+        keep = "--appendonly", "yes", "--appendfsync", "always", "--save", "3600 1000"
+        self.server = RedisServer(folder, *keep)
         self.client = self.server.client
 
     def restart(self, *more: str, wait: bool = True) -> None:
@@ -58,15 +56,19 @@ def bed(tmp_path):
 @contextlib.contextmanager
 def away(bed: Bed) -> Iterator[None]:
     bed.server.kill()
-    yield
-    bed.server = bed.server.again()
+    try:
+        yield
+    finally:
+        bed.server = bed.server.again()
 
 
 @contextlib.contextmanager
 def hung(bed: Bed) -> Iterator[None]:
     bed.server.signal(signal.SIGSTOP)
-    yield
-    bed.server.signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        bed.server.signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager
@@ -80,10 +82,12 @@ def loading(bed: Bed) -> Iterator[None]:
         wait=False,
     )  # fmt: skip
     wait_for(lambda: bed.client.info("persistence")["loading"])
-    yield
-    bed.client.config_set("key-load-delay", 0)
-    wait_for(bed.client.ping)
-    bed.client.unlink(*bed.client.scan_iter("filler:*", 1000))
+    try:
+        yield
+    finally:
+        bed.client.config_set("key-load-delay", 0)
+        wait_for(bed.client.ping)
+        bed.client.unlink(*bed.client.scan_iter("filler:*", 1000))
 
 
 @contextlib.contextmanager
