@@ -44,6 +44,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -65,9 +66,6 @@ import yaml
 from flask import Blueprint, Flask, Response, current_app, request
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 from hiredis import pack_command
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import RedisClusterStorage, RedisStorage, Storage
-from limits.strategies import FixedWindowRateLimiter
 from markupsafe import Markup
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.structs import asdict, astuple
@@ -248,7 +246,7 @@ class Keys:
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self.login = f"{prefix}login:"
-        self.limits = f"{prefix}limits"
+
         self.last_session_id = f"{prefix}session:last-id"
         self.journal = f"{prefix}journal"
         self.importing = f"{prefix}importing"
@@ -278,6 +276,9 @@ class Keys:
 
     def email(self, digest: str) -> str:
         return f"{self.prefix}email:{digest}"
+
+    def attempts(self, limit: str, person: str) -> str:
+        return f"{self.prefix}limits:{limit}:{person}"
 
 
 SLOT = ("", "media", "shares", "codes", "stats", "daily", "referrers")
@@ -718,13 +719,24 @@ class ClusterConnections:
     """The same two calls on Redis Cluster, where each command finds its own node."""
 
     def __init__(self, make: Callable[[], redis_py.RedisCluster]) -> None:
-        self._make = make
         self.breaker = Breaker()
+        self._make = make
+        self._made: Future[redis_py.RedisCluster] | None = None
+        self._lock = threading.Lock()
+        self._aside = ThreadPoolExecutor(1)
 
-    @functools.cached_property
+    @property
     def client(self) -> redis_py.RedisCluster:
-        """Made on first use: RedisCluster connects when it is constructed."""
-        return self._make()
+        """Made on first use. RedisCluster connects when it is constructed, node after
+        node; it does so aside, and nobody waits longer than for an answer."""
+        with self._lock:
+            made = self._made
+            if made is None or (made.done() and made.exception()):
+                made = self._made = self._aside.submit(self._make)
+        try:
+            return made.result(STORE_TIMEOUT)
+        except TimeoutError:
+            raise redis_py.TimeoutError from None
 
     def execute(self, *command: Any) -> Any:
         """One command, one round trip."""
@@ -928,6 +940,13 @@ return redis.call('HKEYS', codes)
 FORGET = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
+""")
+
+# Closes: attempts counted for ever, because INCR came through and EXPIRE did not.
+ATTEMPT = Script("""
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+return {count, redis.call('PTTL', KEYS[1])}
 """)
 
 CLICK = Script("""
@@ -1504,6 +1523,15 @@ class Store:
         return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
 
     # Operations
+
+    def attempt(
+        self, limit: str, person: str, spent: int, seconds: int
+    ) -> tuple[int, int]:
+        """Attempts in this window, with those `spent` now, and the ms left of it."""
+        count, left = self.run(
+            ATTEMPT, [self.keys.attempts(limit, person)], spent, seconds
+        )
+        return count, left
 
     def probe(self) -> dict[str, str]:
         """What keeps Redis from serving: a check's name → "ok" or what is wrong."""
@@ -2251,40 +2279,35 @@ def openapi_document() -> dict[str, Any]:
 
 # Rate limits: the two of the contract.
 
-REGISTRATIONS = RateLimitItemPerHour(10, namespace="register")
-FAILED_LOGINS = RateLimitItemPerMinute(5, 15, namespace="login")
+@dataclass(frozen=True)
+class Limit:
+    """So many attempts in a window of so many seconds."""
+
+    name: str
+    amount: int
+    seconds: int
 
 
-def rate_limiter(store: Store, redis_url: str) -> FixedWindowRateLimiter:
-    """limits' fixed window, counted in our Redis, so that it holds across processes."""
-    prefix = store.keys.limits
-    storage: Storage
-    if isinstance(store.connections, ClusterConnections):
-        storage = RedisClusterStorage(redis_url, key_prefix=prefix, **CONNECTION)
-    else:
-        pool = store.connections.client.connection_pool
-        storage = RedisStorage("redis://", pool, key_prefix=prefix)
-    return FixedWindowRateLimiter(storage)
+REGISTRATIONS = Limit("register", 10, 3600)
+FAILED_LOGINS = Limit("login", 5, 900)
 
 
-def enforce(limit: RateLimitItem, *who: str, spend: bool = True) -> None:
-    """429 after too many attempts; `spend` counts this one. Who it was is stored as an
-    HMAC with the day's key: no address, no email."""
+def enforce(limit: Limit, *who: str, spend: bool = True) -> None:
+    """429 after too many attempts; `spend` counts this one. Counted in Redis, for all
+    processes; who it was is an HMAC with the day's key: no address, no email."""
     if not settings().ratelimit_enabled:
         return
-    limiter, key = state().limiter, store().visitor_key(today())
+    key = store().visitor_key(today())
     person = hmac.digest(key, "\n".join(who).encode(), "sha256").hex()
-    allow = limiter.hit if spend else limiter.test
-    with store().connections.breaker:
-        if allow(limit, person):
-            return
-        window = limiter.get_window_stats(limit, person)
-    wait = max(1, int(window.reset_time - time.time()) + 1)
+    count, left = store().attempt(limit.name, person, int(spend), limit.seconds)
+    if count - spend < limit.amount:
+        return
+    wait = left // 1000 + 1
     raise Problem("RATE_LIMITED", headers={
         "Retry-After": str(wait),
         "X-RateLimit-Limit": str(limit.amount),
         "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": str(int(window.reset_time)),
+        "X-RateLimit-Reset": str(int(time.time()) + wait),
     })
 
 
@@ -2726,10 +2749,6 @@ class JoipShare(Flask):
         self.after_request(self._finish)
         self.register_error_handler(Exception, handle_error)
 
-    @functools.cached_property
-    def limiter(self) -> FixedWindowRateLimiter:
-        """The rate limits' counters; made on first use, on Cluster it connects."""
-        return rate_limiter(self.store, self.settings.redis_url)
 
     def log_exception(self, exc_info: Any) -> None:
         """Nothing: handle_error has logged what was unexpected, without its text."""
