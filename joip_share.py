@@ -50,8 +50,8 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar
-from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal, TypeVar
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import click
 import crawleruseragents
@@ -226,7 +226,8 @@ class RedisUrl:
         return cls(
             text, scheme, tuple((h[1].strip("[]"), int(h[2])) for h in hosts if h),
             match["service"] or "", int(match["db"] or 0),
-            match["user"] or None, match["password"] or None,
+            unquote(match["user"] or "") or None,
+            unquote(match["password"] or "") or None,
         )
 
 
@@ -676,15 +677,8 @@ class Connections:
         self.breaker = Breaker()
         self._local = threading.local()
 
-    def execute(self, *command: Any) -> Any:
-        """One command, one round trip, Redis's plain reply."""
-        with self.breaker:
-            connection = self._connection()
-            connection.send_packed_command([pack_command(command)])
-            return connection.read_response()
-
     def execute_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Several commands in one round trip; an error is returned in its place."""
+        """Redis's replies in one round trip; an error is returned in its place."""
         with self.breaker:
             connection = self._connection()
             connection.send_packed_command([b"".join(map(pack_command, commands))])
@@ -716,7 +710,7 @@ class Connections:
 
 
 class ClusterConnections:
-    """The same two calls on Redis Cluster, where each command finds its own node."""
+    """The same on Redis Cluster, where each command finds its own node."""
 
     def __init__(self, make: Callable[[], redis_py.RedisCluster]) -> None:
         self.breaker = Breaker()
@@ -738,22 +732,16 @@ class ClusterConnections:
         except TimeoutError:
             raise redis_py.TimeoutError from None
 
-    def execute(self, *command: Any) -> Any:
-        """One command, one round trip."""
-        with self.breaker:
-            return self.client.execute_command(*command)
-
     def execute_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Several commands, one after another; an error is returned in its place."""
-        return [self._reply_or_error(command) for command in commands]
+        """Replies of one command after another; an error is returned in its place."""
+        with self.breaker:
+            return [self._reply_or_error(command) for command in commands]
 
     def _reply_or_error(self, command: Command) -> Any:
         try:
-            return self.execute(*command)
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, redis_py.ResponseError):
-                return error.__cause__
-            raise
+            return self.client.execute_command(*command)
+        except redis_py.ResponseError as error:
+            return error
 
 
 def connections_to(
@@ -772,23 +760,19 @@ def connections_to(
 # -------------------------------------------------------------------------- Scripts
 
 
-Call = tuple["Script", Sequence[str], tuple[Any, ...]]
-
-
 class Script:
-    """Lua that Redis runs as one step. Each touches one slot only (invariant 5)."""
+    """Lua that Redis runs as one step, made into a command by calling it. Each touches
+    one slot only (invariant 5); what it will not do is an error with a Refusal's code.
+    """
+
+    texts: ClassVar[dict[str, str]] = {}  # by SHA-1, for a Redis that has forgotten
 
     def __init__(self, text: str) -> None:
-        self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.texts[self.sha] = text
 
-    def call(self, keys: Sequence[str], *args: Any) -> Command:
-        """The command that runs it, if Redis remembers it."""
+    def __call__(self, keys: Sequence[str], *args: Any) -> Command:
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
-
-    def call_anew(self, keys: Sequence[str], *args: Any) -> Command:
-        """The command that runs it after NOSCRIPT, and makes Redis remember it."""
-        return ("EVAL", self.text, len(keys), *keys, *args)
 
 
 # What a link shows, in the order of the records' members.
@@ -820,13 +804,14 @@ local function shared(code)
   local owner, public = unpack(redis.call('HMGET', session, 'userId', 'isPublic'))
   return owner, owner and redis.call('HGET', codes, code), public == '1'
 end
+local not_shared = redis.error_reply('SHARED_SESSION_NOT_FOUND')
 """
 
 # Closes: an open counted for a session deleted between look-up and count.
 OPEN = Script(SESSION_KEYS + COUNT + SHARED + f"""
 local code, day, oldest, viewer, reason, visitor, host = unpack(ARGV)
 local owner, audience, public = shared(code)
-if not (audience and public) then return false end
+if not (audience and public) then return not_shared end
 if reason == '' and viewer == owner then reason = 'owner' end
 if reason == '' then
   count('opens', 1, day, oldest)
@@ -853,9 +838,9 @@ return {{reason, {SHARED_FIELDS}}}
 PLAY = Script(SESSION_KEYS + COUNT + SHARED + f"""
 local code, day, oldest, viewer, counted = unpack(ARGV)
 local owner, audience, public = shared(code)
-if not (audience and public) then return false end
+if not (audience and public) then return not_shared end
 if audience ~= '*' and viewer ~= audience and viewer ~= owner then
-  return 'forbidden'
+  return redis.error_reply('NOT_FOR_YOU')
 end
 if counted == '1' and viewer ~= owner then count('plays', 1, day, oldest) end
 return {{{SHARED_FIELDS}, redis.call('HGET', session, 'updatedAt'),
@@ -867,9 +852,8 @@ return {{{SHARED_FIELDS}, redis.call('HGET', session, 'updatedAt'),
 SEEN = Script(SESSION_KEYS + COUNT + SHARED + """
 local code, day, oldest, counter = unpack(ARGV)
 local owner, audience, public = shared(code)
-if not (audience and (public or counter == 'signups')) then return 0 end
+if not (audience and (public or counter == 'signups')) then return not_shared end
 count(counter, 1, day, oldest)
-return 1
 """)
 
 CREATE = Script(SESSION_KEYS + """
@@ -877,27 +861,27 @@ redis.call('HSET', session, unpack(ARGV, 2))
 redis.call('SET', media, ARGV[1])
 """)
 
-READ = Script(SESSION_KEYS + """
-return {redis.call('HGETALL', session), redis.call('GET', media),
-        redis.call('HGETALL', codes)}
-""")
-
 SUMMARY = Script(SESSION_KEYS + """
 return {redis.call('HGETALL', session), redis.call('HLEN', codes),
         redis.call('HMGET', stats, 'opens', 'signups')}
 """)
 
-STATS = Script(SESSION_KEYS + """
-return {redis.call('HGET', session, 'userId'), redis.call('HGETALL', stats),
-        redis.call('HGETALL', daily), redis.call('HGETALL', referrers)}
-""")
-
 # What every owner's script answers first: is it there, and is it yours?
 OWNED = """
 local owner = redis.call('HGET', session, 'userId')
-if not owner then return 'missing' end
-if owner ~= ARGV[1] then return 'forbidden' end
+if not owner then return redis.error_reply('SESSION_NOT_FOUND') end
+if owner ~= ARGV[1] then return redis.error_reply('NOT_OWNER') end
 """
+
+READ = Script(SESSION_KEYS + OWNED + """
+return {redis.call('HGETALL', session), redis.call('GET', media),
+        redis.call('HGETALL', codes)}
+""")
+
+STATS = Script(SESSION_KEYS + OWNED + """
+return {redis.call('HGETALL', stats), redis.call('HGETALL', daily),
+        redis.call('HGETALL', referrers)}
+""")
 
 # Closes: two edits whose intervals are right apart and wrong together.
 UPDATE = Script(SESSION_KEYS + OWNED + """
@@ -905,7 +889,9 @@ local given = {}
 for i = 3, #ARGV, 2 do given[ARGV[i]] = ARGV[i + 1] end
 local low = given.intervalMin or redis.call('HGET', session, 'intervalMin')
 local high = given.intervalMax or redis.call('HGET', session, 'intervalMax')
-if tonumber(low) > tonumber(high) then return 'intervals' end
+if tonumber(low) > tonumber(high) then
+  return redis.error_reply('INVALID_REQUEST')
+end
 redis.call('HSET', session, unpack(ARGV, 3))
 if ARGV[2] ~= '' then redis.call('SET', media, ARGV[2]) end
 return redis.call('HGETALL', session)
@@ -976,58 +962,43 @@ return {redis.call('HGETALL', KEYS[1]), rows, first}
 
 
 class Refusal(Exception):
-    """What the store will not do; `code` is its name in the API's errors."""
+    """What the store will not do; `code` is its name in scripts and the API."""
 
-    code: str
+    code: ClassVar[str]
+    kinds: ClassVar[dict[str, type[Refusal]]] = {}
+
+    def __init_subclass__(cls, code: str) -> None:
+        cls.code, cls.kinds[code] = code, cls
 
 
-class SessionNotFound(Refusal):
+class SessionNotFound(Refusal, code="SESSION_NOT_FOUND"):
     """There is no such session."""
 
-    code = "SESSION_NOT_FOUND"
 
-
-class UserNotFound(Refusal):
+class UserNotFound(Refusal, code="USER_NOT_FOUND"):
     """There is no such account."""
 
-    code = "USER_NOT_FOUND"
 
-
-class NotOwner(Refusal):
+class NotOwner(Refusal, code="NOT_OWNER"):
     """The session belongs to someone else."""
 
-    code = "NOT_OWNER"
 
-
-class NotShared(Refusal):
+class NotShared(Refusal, code="SHARED_SESSION_NOT_FOUND"):
     """The code is unknown, paused or deleted; which of them is nobody's business."""
 
-    code = "SHARED_SESSION_NOT_FOUND"
 
-
-class NotForYou(Refusal):
+class NotForYou(Refusal, code="NOT_FOR_YOU"):
     """The link is bound to another account."""
 
-    code = "NOT_FOR_YOU"
 
-
-class EmailTaken(Refusal):
+class EmailTaken(Refusal, code="EMAIL_TAKEN"):
     """There is an account with this email."""
 
-    code = "EMAIL_TAKEN"
 
-
-class BadIntervals(Refusal):
+class BadIntervals(Refusal, code="INVALID_REQUEST"):
     """intervalMin would come to lie above intervalMax."""
 
-    code = "INVALID_REQUEST"
 
-
-REFUSALS = {
-    b"missing": SessionNotFound,
-    b"forbidden": NotOwner,
-    b"intervals": BadIntervals,
-}
 GENERAL = "*"  # the audience of a link that is for everyone
 JOURNAL_PATIENCE = 10  # seconds after which a journaled step counts as crashed
 KNOWN_LIMIT = 100_000  # codes remembered in the process: some 30 MB
@@ -1044,11 +1015,6 @@ class Known(dict[str, Any]):
         if len(self) >= KNOWN_LIMIT:
             self.clear()
         self[key] = value
-
-
-def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def timestamp() -> str:
@@ -1132,37 +1098,24 @@ class Store:
         self._visitor_keys: dict[str, bytes] = {}
 
     def execute(self, *command: Any) -> Any:
-        """One plain command. Raises StoreUnavailable."""
-        return self.connections.execute(*command)
+        """One command or script. Raises StoreUnavailable, and what a script refuses."""
+        return self.execute_many([command])[0]
 
-    def run(self, script: Script, keys: Sequence[str], *args: Any) -> Any:
-        """A script's reply, in one round trip (two when Redis has forgotten it)."""
-        try:
-            return self.connections.execute(*script.call(keys, *args))
-        except StoreUnavailable as error:
-            if not isinstance(error.__cause__, redis_py.exceptions.NoScriptError):
-                raise
-        return self.connections.execute(*script.call_anew(keys, *args))
-
-    def run_many(self, calls: Sequence[Call], *commands: Command) -> list[Any]:
-        """Replies of several scripts, then of plain commands, in one round trip. What
-        answered NOSCRIPT did not run, so running it again counts nothing twice."""
-        replies = self.connections.execute_many(
-            [*(script.call(keys, *args) for script, keys, args in calls), *commands]
-        )
-        for i, (script, keys, args) in enumerate(calls):
-            if isinstance(replies[i], redis_py.exceptions.NoScriptError):
-                replies[i] = self.connections.execute(*script.call_anew(keys, *args))
+    def execute_many(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies of several, in one round trip; one more for a script that Redis
+        has forgotten: it did not run, so running it again counts nothing twice."""
+        replies = self.connections.execute_many(commands)
+        for i, reply in enumerate(replies):
+            if isinstance(reply, redis_py.exceptions.NoScriptError):
+                _, sha, *rest = commands[i]
+                anew = "EVAL", Script.texts[sha], *rest
+                [replies[i]] = self.connections.execute_many([anew])
         for reply in replies:
             if isinstance(reply, redis_py.RedisError):
+                if refusal := Refusal.kinds.get(str(reply)):
+                    raise refusal
                 raise StoreUnavailable(type(reply).__name__) from reply
         return replies
-
-    def _owned(self, script: Script, session_id: int, user_id: str, *args: Any) -> Any:
-        reply = self.run(script, self._slot(session_id), user_id, *args)
-        if isinstance(reply, bytes):
-            raise REFUSALS[reply]
-        return reply
 
     def _slot(self, session_id: int) -> tuple[str, ...]:
         return (*self.keys.slot(session_id), self.keys.visitors(session_id, today()))
@@ -1218,8 +1171,9 @@ class Store:
 
     def _settle_user(self, step: UserStep) -> None:
         if not self.execute("EXISTS", self.keys.user(step.user_id)):
-            self.run(FORGET, [self.keys.email(step.digest)], step.user_id)
-            self.run(FORGET, [self.keys.referral(step.referral_code)], step.user_id)
+            for key in (self.keys.email(step.digest),
+                        self.keys.referral(step.referral_code)):
+                self.execute(*FORGET([key], step.user_id))
 
     # Accounts
 
@@ -1238,7 +1192,7 @@ class Store:
             if not self._claim(self.keys.email(digest), account.id):
                 raise EmailTaken
             if not self._claim(self.keys.referral(account.referral_code), account.id):
-                self.run(FORGET, [self.keys.email(digest)], account.id)
+                self.execute(*FORGET([self.keys.email(digest)], account.id))
                 return self.register(email, name, password)
             fields = flat(to_fields(account))
             self.execute("HSET", self.keys.user(account.id), *fields)
@@ -1280,7 +1234,7 @@ class Store:
         stored = {k: v for k, v in fields.items() if v != "" or k not in DEFAULTS}
         with self._journaled(SessionStep(session_id, owner.id)):
             slot, media = self._slot(session_id), pack_media(new.media)
-            self.run(CREATE, slot, media, *flat(stored))
+            self.execute(*CREATE(slot, media, *flat(stored)))
             self._index(session_id, owner.id)
         return _session(session_id, stored)
 
@@ -1289,12 +1243,9 @@ class Store:
     ) -> tuple[Session, Raw, dict[str, str]]:
         """The owner's session, its media, and its links as code → audience.
         Raises SessionNotFound, NotOwner."""
-        fields, media, codes = self.run(READ, self._slot(session_id))
-        if not fields:
-            raise SessionNotFound
+        read = READ(self._slot(session_id), user_id)
+        fields, media, codes = self.execute(*read)
         session = _session(session_id, _pairs(fields))
-        if session.user_id != user_id:
-            raise NotOwner
         return session, unpack_media(media), _pairs(codes)
 
     def list_sessions(
@@ -1307,7 +1258,7 @@ class Store:
             f"({before}", "-inf", "LIMIT", 0, limit + 1,
         )]
         shown, more = ids[:limit], ids[limit:]
-        replies = self.run_many([(SUMMARY, self._slot(i), ()) for i in shown])
+        replies = self.execute_many([SUMMARY(self._slot(i)) for i in shown])
         rows = [
             Summary(_session(i, _pairs(fields)), bool(links), int(opens or 0),
                     int(signups or 0))
@@ -1325,30 +1276,26 @@ class Store:
         if patch.media is not UNSET:
             media, more["mediaCount"] = pack_media(patch.media), len(patch.media)
         fields = flat(to_fields(patch, **more))
-        updated = self._owned(UPDATE, session_id, user_id, media, *fields)
-        return _session(session_id, _pairs(updated))
+        update = UPDATE(self._slot(session_id), user_id, media, *fields)
+        return _session(session_id, _pairs(self.execute(*update)))
 
     def delete_session(self, session_id: int, user_id: str) -> None:
         """Take the session away in one step, then purge what pointed at it.
         Raises SessionNotFound, NotOwner."""
         with self._journaled(SessionStep(session_id, user_id)):
             older = [self.keys.visitors(session_id, today(ago)) for ago in (-1, 1, 2)]
-            slot = (*self._slot(session_id), *older)
-            reply = self.run(REMOVE, slot, user_id)
-            if isinstance(reply, bytes):
-                raise REFUSALS[reply]
+            self.execute(*REMOVE((*self._slot(session_id), *older), user_id))
             self.purge(session_id, user_id)
 
     def purge(self, session_id: int, owner: str = "") -> None:
         """Take away what points at a deleted session, its code list at the very end."""
-        listed = self.execute("HKEYS", self.keys.session(session_id, "codes"))
-        codes = [code.decode() for code in listed]
-        self.run_many(
-            [],
-            *(("DEL", self.keys.share(code)) for code in codes),
+        codes = self.keys.session(session_id, "codes")
+        listed = self.execute("HKEYS", codes)
+        self.execute_many([
+            *(("DEL", self.keys.share(code.decode())) for code in listed),
             ("ZREM", self.keys.user(owner, "sessions"), session_id),
-        )
-        self.execute("DEL", self.keys.session(session_id, "codes"))
+        ])
+        self.execute("DEL", codes)
 
     def stands(self, session_id: int) -> bool:
         """Whether the session exists."""
@@ -1371,12 +1318,11 @@ class Store:
         key = f"{session_id}/{audience}"
         new_code = str(uuid.uuid4())
         known: str = self._places.get(key, new_code)
-        share = SHARE, self._slot(session_id), (user_id, audience, new_code)
-        chosen, pointer = self.run_many([share], ("GET", self.keys.share(known)))
-        if isinstance(chosen, bytes):
-            raise REFUSALS[chosen]
-        code: str = chosen[0].decode()
-        sealed = chosen[1]
+        (chosen, sealed), pointer = self.execute_many([
+            SHARE(self._slot(session_id), user_id, audience, new_code),
+            ("GET", self.keys.share(known)),
+        ])
+        code: str = chosen.decode()
         if not (sealed and code == known and pointer == b"%d" % session_id):
             step = SessionStep(session_id, user_id, audience, code)
             with self._journaled(step):
@@ -1389,7 +1335,8 @@ class Store:
         """Point the code at its session, then list it there, if the session stands."""
         pointer = self.keys.share(step.code)
         self.execute("SET", pointer, step.session_id)
-        if self.run(SEAL, self._slot(step.session_id), step.audience, step.code):
+        slot = self._slot(step.session_id)
+        if self.execute(*SEAL(slot, step.audience, step.code)):
             return True
         self.execute("DEL", pointer)
         return False
@@ -1406,44 +1353,42 @@ class Store:
             self._places.remember(code, place)
         return place
 
-    def _shared_call(self, script: Script, code: str, *args: Any) -> Call:
+    def _shared(self, script: Script, code: str, *args: Any) -> Command:
+        """The command of a script for the code's session."""
         session_id, slot = self._place(code)
         day = today()
         keys = (*slot, self.keys.visitors(session_id, day))
-        return script, keys, (code, day, today(DAILY_KEPT), *args)
+        return script(keys, code, day, today(DAILY_KEPT), *args)
 
     def open_shared(self, code: str, visit: Visit, referral: str = "") -> Opened:
         """A shared session's preview, its open counted, and a click for `referral`'s
         user, in one round trip. Raises NotShared."""
-        calls = [self._shared_call(
+        commands = [self._shared(
             OPEN, code, visit.viewer, visit.reason, visit.visitor, visit.host
         )]
-        referrer = self.referrer(referral) if referral and not visit.reason else None
-        if referrer and referrer != visit.viewer:
-            calls.append((CLICK, self._referral_keys(referrer), ("session_share", 1)))
-        reply = self.run_many(calls)[0]
-        if reply is None:
-            if calls[1:]:  # no link, no click: take it back
-                self.run(CLICK, calls[1][1], "session_share", -1)
-            raise NotShared
-        reason, row = reply
+        referrer = None if visit.reason else self.referrer(referral)
+        clicked = bool(referrer) and referrer != visit.viewer
+        if clicked:
+            keys = self._referral_keys(referrer or "")
+            commands.append(CLICK(keys, "session_share", 1))
+        try:
+            reason, row = self.execute_many(commands)[0]
+        except NotShared:
+            if clicked:  # no link, no click: take it back
+                self.execute(*CLICK(keys, "session_share", -1))
+            raise
         shown = Preview(
             *_slideshow(row[:-1]), owner_name=row[-1].decode(), share_code=code
         )
-        return Opened(shown, reason.decode(), len(calls) > 1)
+        return Opened(shown, reason.decode(), clicked)
 
     def play_shared(
         self, code: str, viewer: str, counted: bool = False
     ) -> tuple[SharedSession, Raw]:
         """A shared session in full, for a signed-in viewer; with `counted`, a play.
         Raises NotShared, NotForYou."""
-        script, keys, args = self._shared_call(PLAY, code, viewer, int(counted))
-        reply = self.run(script, keys, *args)
-        if reply is None:
-            raise NotShared
-        if reply == b"forbidden":
-            raise NotForYou
-        row, updated, media = reply
+        play = self._shared(PLAY, code, viewer, int(counted))
+        row, updated, media = self.execute(*play)
         session = SharedSession(
             *_slideshow(row[:-1]), owner_name=row[-1].decode(), id=self._place(code)[0],
             is_public=True, updated_at=updated.decode(),
@@ -1452,20 +1397,13 @@ class Store:
 
     def count_shared(self, code: str, counter: str) -> int:
         """One more of `counter` for the code's session; its id. Raises NotShared."""
-        script, keys, args = self._shared_call(SEEN, code, counter)
-        if not self.run(script, keys, *args):
-            raise NotShared
+        self.execute(*self._shared(SEEN, code, counter))
         return self._place(code)[0]
 
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's counters. Raises SessionNotFound, NotOwner."""
-        owner, *hashes = self.run(STATS, self._slot(session_id))
-        if owner is None:
-            raise SessionNotFound
-        if owner.decode() != user_id:
-            raise NotOwner
-        totals, daily, referrers = map(_counts, hashes)
-        return _stats(totals, daily, referrers, days)
+        hashes = self.execute(*STATS(self._slot(session_id), user_id))
+        return _stats(days, *map(_counts, hashes))
 
     def visitor_key(self, day: str) -> bytes:
         """That day's random HMAC key, the same in every process, gone in two days."""
@@ -1488,20 +1426,18 @@ class Store:
         if not REFERRAL_CODE.fullmatch(code):
             return None
         user_id: str | None = self._referrers.get(code)
-        if user_id is None:
-            found = self.execute("GET", self.keys.referral(code))
-            if found is None:
-                return None
+        if not user_id and (found := self.execute("GET", self.keys.referral(code))):
             user_id = found.decode()
             self._referrers.remember(code, user_id)
         return user_id
 
-    def count_click(self, code: str, viewer: str) -> bool:
+    def count_click(self, code: str, viewer: str = "") -> bool:
         """One direct click for the code's user; False for an unknown or own code."""
         referrer = self.referrer(code)
         if referrer is None or referrer == viewer:
             return False
-        return bool(self.run(CLICK, self._referral_keys(referrer), "direct", 1))
+        click = CLICK(self._referral_keys(referrer), "direct", 1)
+        return bool(self.execute(*click))
 
     def credit_signup(self, referrer: str, share_code: str) -> None:
         """One sign-up for the user who brought a new account, and for the session
@@ -1512,35 +1448,20 @@ class Store:
                 session_id = self.count_shared(share_code, "signups")
         source = "session_share" if share_code else "direct"
         keys = [*self._referral_keys(referrer), self.keys.user(referrer, "signups")]
-        self.run(CREDIT, keys, source, to_json(Signup(timestamp(), source, session_id)))
+        row = to_json(Signup(timestamp(), source, session_id))
+        self.execute(*CREDIT(keys, source, row))
 
     def referral_report(self, user_id: str, limit: int, cursor: int) -> Referrals:
         """The user's clicks and sign-ups; history newest first, from `cursor` down
         (-1: from the newest)."""
         keys = [self.keys.user(user_id, part) for part in ("referrals", "signups")]
-        counts, rows, rest = self.run(REPORT, keys, limit - 1, cursor)
+        counts, rows, rest = self.execute(*REPORT(keys, limit - 1, cursor))
         history = [_signup.decode(row) for row in reversed(rows)]
         return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
 
-    # Operations
-
-    def attempt(
-        self, limit: str, person: str, spent: int, seconds: int
-    ) -> tuple[int, int]:
-        """Attempts in this window, with those `spent` now, and the ms left of it."""
-        count, left = self.run(
-            ATTEMPT, [self.keys.attempts(limit, person)], spent, seconds
-        )
-        return count, left
-
-    def probe(self) -> dict[str, str]:
-        """What keeps Redis from serving: a check's name → "ok" or what is wrong."""
-        self.execute("SET", self.keys.probe, int(time.time()), "EX", 60)
-        return {"redis": "ok"}
-
 
 def _stats(
-    totals: dict[str, int], daily: dict[str, int], hosts: dict[str, int], days: int
+    days: int, totals: dict[str, int], daily: dict[str, int], hosts: dict[str, int]
 ) -> Stats:
     largest = sorted(hosts.items(), key=lambda item: (-item[1], item[0]))[:20]
     return Stats(
@@ -1700,14 +1621,15 @@ class LoginInterface(ServerSideSessionInterface):
             super().save_session(app, session, response)
 
     def get_expiration_time(self, app: Flask, session: Any) -> datetime:
-        return now() + app.permanent_session_lifetime
+        return datetime.fromtimestamp(time.time(), UTC) + app.permanent_session_lifetime
 
     # The store is written within the view, so that its failure is the view's; what
     # Flask-Session does after it sets or deletes the cookie only.
 
-    def start(self, login: Login, user_id: str) -> None:
+    def start(self, user_id: str) -> None:
         """Sign in: under a new id, and the old one is dead."""
-        old = login.sid if login.loaded() else ""
+        login: Any = flask.session
+        old = login.loaded().sid
         login.clear()
         login.sid = self._generate_sid(self.sid_length)
         login["userId"] = user_id
@@ -1717,8 +1639,9 @@ class LoginInterface(ServerSideSessionInterface):
         if old:
             self.store.execute("DEL", self._get_store_id(old))
 
-    def end(self, login: Login) -> None:
+    def end(self) -> None:
         """Sign out, for good."""
+        login: Any = flask.session
         self.store.execute("DEL", self._get_store_id(login.loaded().sid))
         login.clear()
 
@@ -1775,11 +1698,6 @@ def viewer() -> Account:
     if account is None:
         raise Problem("UNAUTHORIZED")
     return account
-
-
-def login_state() -> Login:
-    """This request's login."""
-    return flask.session._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def logins() -> LoginInterface:
@@ -1963,28 +1881,25 @@ def invalid(field: str, message: str) -> dict[str, str]:
 
 
 # What a person is told instead of what msgspec says.
-PLAIN_WORDS = tuple(
-    (re.compile(said, re.DOTALL), meant)
-    for said, meant in (
-        (r"Expected `str` of length >= 1", "must not be blank"),
-        (r"Expected `str` of length >= (\d+)", r"must have at least \1 characters"),
-        (r"Expected `str` of length <= (\d+)", r"must have at most \1 characters"),
-        (r"Expected `array` of length <= (\d+)", r"must have at most \1 items"),
-        (r"Expected `int` >= (\d+)", r"must be at least \1"),
-        (r"Expected `int` <= (\d+)", r"must be at most \1"),
-        (r"Expected `int`, got .*", "must be a whole number"),
-        (r"Expected `str`, got .*", "must be a text"),
-        (r"Expected `str \| null`, got .*", "must be a text or null"),
-        (r"Expected `bool`, got .*", "must be true or false"),
-        (r"Expected `array`, got .*", "must be a list"),
-        (r"Expected `object`, got .*", "must be an object"),
-        (r"Number out of range", "is out of range"),
-        (r"Expected `str` matching regex .*", "has the wrong form"),
-        (r"Invalid enum value .*", "is none of the values that it may have"),
-        (r"Object missing required field `(.*)`", "is required"),
-        (r"Object contains unknown field `(.*)`", "is not a known member"),
-    )
-)
+PLAIN_WORDS = {
+    r"Expected `str` of length >= 1": "must not be blank",
+    r"Expected `str` of length >= (\d+)": r"must have at least \1 characters",
+    r"Expected `str` of length <= (\d+)": r"must have at most \1 characters",
+    r"Expected `array` of length <= (\d+)": r"must have at most \1 items",
+    r"Expected `int` >= (\d+)": r"must be at least \1",
+    r"Expected `int` <= (\d+)": r"must be at most \1",
+    r"Expected `int`, got .*": "must be a whole number",
+    r"Expected `str`, got .*": "must be a text",
+    r"Expected `str \| null`, got .*": "must be a text or null",
+    r"Expected `bool`, got .*": "must be true or false",
+    r"Expected `array`, got .*": "must be a list",
+    r"Expected `object`, got .*": "must be an object",
+    r"Number out of range": "is out of range",
+    r"Expected `str` matching regex .*": "has the wrong form",
+    r"Invalid enum value .*": "is none of the values that it may have",
+    r"Object missing required field .*": "is required",
+    r"Object contains unknown field .*": "is not a known member",
+}
 PATTERN_MEANS = {
     "email": "must be an email address",
     "mediaUrl": "must be an http or https URL",
@@ -2019,8 +1934,8 @@ def validation_problem(text: str) -> Problem:
     field, message = path.rstrip("`"), said
     if member := re.match(r"Object .* field `(.*)`", said, re.DOTALL):
         field = f"{field}.{member[1]}".lstrip(".")[:100]
-    for pattern, meant in PLAIN_WORDS:
-        if match := pattern.fullmatch(said):
+    for pattern, meant in PLAIN_WORDS.items():
+        if match := re.fullmatch(pattern, said, re.DOTALL):
             message = match.expand(meant)
             break
     if said.startswith("Expected `str` matching regex"):
@@ -2030,9 +1945,17 @@ def validation_problem(text: str) -> Problem:
     return Problem("INVALID_REQUEST", f"{field} {message}", [invalid(field, message)])
 
 
-def next_link(path: str, **query: Any) -> dict[str, str]:
-    """RFC 8288's `Link` to the next page."""
-    return {"Link": f'<{settings().public_url}{path}?{urlencode(query)}>; rel="next"'}
+def page_wanted(lowest: int) -> tuple[int, int]:
+    """`limit`, and `cursor`: where the page begins, from the newest if not given."""
+    given = request.args.get("cursor")  # empty is the same as none
+    cursor = query_int("cursor", MAX_ID, lowest, MAX_ID) if given else MAX_ID
+    return query_int("limit", 50, 1, 200), cursor
+
+
+def next_link(path: str, query: str) -> dict[str, str]:
+    """RFC 8288's `Link` to the next page, if there is one."""
+    url = f"{settings().public_url}{path}?{query}"
+    return {"Link": f'<{url}>; rel="next"'} if query else {}
 
 
 @api.post("/register")
@@ -2043,7 +1966,7 @@ def register() -> Response:
     before = current_user_id()
     account = create_account(new)
     attribute(account, before)
-    logins().start(login_state(), account.id)
+    logins().start(account.id)
     return answer(public(account), 201)
 
 
@@ -2068,7 +1991,7 @@ def login() -> Response:
         enforce(FAILED_LOGINS, *who)
         raise Problem("INVALID_CREDENTIALS")
     enforce(FAILED_LOGINS, *who, spend=False)  # a burst of guesses gains nothing
-    logins().start(login_state(), account.id)
+    logins().start(account.id)
     return answer(public(account))
 
 
@@ -2076,7 +1999,7 @@ def login() -> Response:
 def logout() -> Response:
     """Sign out, for good."""
     if current_user_id() is not None:
-        logins().end(login_state())
+        logins().end()
     return Answer(status=204)
 
 
@@ -2096,16 +2019,16 @@ def public(account: Account) -> User:
 @login_required
 def list_sessions(user_id: str) -> Response:
     """My sessions, newest first."""
-    limit = query_int("limit", 50, 1, 200)
-    rows, following = store().list_sessions(user_id, limit, session_cursor())
-    more = following and next_link("/api/sessions", limit=limit, cursor=following)
-    return answer([row.session for row in rows], headers=more or None)
+    rows, following = session_page(user_id)
+    sessions = [row.session for row in rows]
+    return answer(sessions, headers=next_link("/api/sessions", following))
 
 
-def session_cursor() -> int:
-    """Where a page of sessions begins: below this id."""
-    given = request.args.get("cursor")  # empty is the same as none
-    return query_int("cursor", MAX_ID, 1, MAX_ID) if given else MAX_ID
+def session_page(user_id: str) -> tuple[list[Summary], str]:
+    """A page of the user's sessions, and the query of the next one."""
+    limit, cursor = page_wanted(1)
+    rows, following = store().list_sessions(user_id, limit, cursor)
+    return rows, f"limit={limit}&cursor={following}" if following else ""
 
 
 @api.post("/sessions")
@@ -2238,17 +2161,13 @@ def shared_seen(code: str) -> Response:
 @login_required
 def referrals(user_id: str) -> Response:
     """Whom my links brought."""
-    report, following, limit = referral_page(viewer())
-    more = following is not None and next_link(
-        "/api/referrals", limit=limit, cursor=following
-    )
-    return answer(report, headers=more or None)
+    report, following = referral_page(viewer())
+    return answer(report, headers=next_link("/api/referrals", following))
 
 
-def referral_page(user: Account) -> tuple[dict[str, Any], int | None, int]:
-    """A page of the user's referrals as answered, the next one's cursor, the limit."""
-    limit = query_int("limit", 50, 1, 200)
-    cursor = query_int("cursor", 0, 0, MAX_ID) if request.args.get("cursor") else -1
+def referral_page(user: Account) -> tuple[dict[str, Any], str]:
+    """A page of the user's referrals as answered, and the query of the next one."""
+    limit, cursor = page_wanted(0)
     found = store().referral_report(user.id, limit, cursor)
     by_source = {
         source: {what: found.counts.get(f"{what}:{source}", 0)
@@ -2262,7 +2181,8 @@ def referral_page(user: Account) -> tuple[dict[str, Any], int | None, int]:
         "referralUrl": f"{settings().public_url}/?ref={user.referral_code}",
         "totals": totals, "bySource": by_source, "history": found.history,
     }
-    return report, found.cursor, limit
+    ended = found.cursor is None
+    return report, "" if ended else f"limit={limit}&cursor={found.cursor}"
 
 
 @api.get("/openapi.json")
@@ -2299,7 +2219,8 @@ def enforce(limit: Limit, *who: str, spend: bool = True) -> None:
         return
     key = store().visitor_key(today())
     person = hmac.digest(key, "\n".join(who).encode(), "sha256").hex()
-    count, left = store().attempt(limit.name, person, int(spend), limit.seconds)
+    attempts = store().keys.attempts(limit.name, person)
+    count, left = store().execute(*ATTEMPT([attempts], int(spend), limit.seconds))
     if count - spend < limit.amount:
         return
     wait = left // 1000 + 1
@@ -2351,15 +2272,9 @@ def attribute(account: Account, signed_in_as: str | None) -> None:
 pages = Blueprint("pages", __name__)
 
 
-def page(template: str, account: Account | None, **variables: Any) -> str:
-    """A rendered page."""
-    return flask.render_template(template, **page_context(account), **variables)
-
-
-def page_context(account: Account | None) -> dict[str, Any]:
-    """What every template may use."""
-    me = msgspec.to_builtins(public(account)) if account else None
-    return {"me": me, "base": settings().path, "asset": state().asset}
+def page(template: str, me: Account | str | None, **variables: Any) -> str:
+    """A rendered page; `me` is who is signed in."""
+    return state().jinja_env.get_template(template).render(me=me, **variables)
 
 
 def asset_url(base: str, name: str) -> str:
@@ -2386,7 +2301,7 @@ def safe_next() -> str:
     """Where to go after signing in: a path of this service, never another site."""
     home = f"{settings().path}/"
     path = request.args.get("next", "")
-    inside = path.startswith(home) and re.fullmatch(r"/(?![/\\])[^\\\x00-\x20]*", path)
+    inside = path.startswith(home) and re.fullmatch(r"/(?!/)[!-\[\]-~]*", path)
     return path if inside and ".." not in unquote(path) else home
 
 
@@ -2394,21 +2309,17 @@ def safe_next() -> str:
 def home() -> Response:
     """What this is; signed in: my sessions. Counts a click for `?ref=`."""
     account = current_account()
-    html = sessions_page(account) if account else page("welcome.html", None)
+    if account:
+        rows, following = session_page(account.id)
+        html = page("sessions.html", account, rows=msgspec.to_builtins(rows),
+                    next_url=following and f"{settings().path}/?{following}")
+    else:
+        html = page("welcome.html", None)
     response = Answer(html, content_type=HTML)
     code, viewer_id = request.args.get("ref", ""), account.id if account else ""
     if code and not exclusion(request.environ) and store().count_click(code, viewer_id):
         remember(response, code)
     return response
-
-
-def sessions_page(account: Account) -> str:
-    """A page of the account's sessions."""
-    limit = query_int("limit", 50, 1, 200)
-    rows, following = store().list_sessions(account.id, limit, session_cursor())
-    following_url = following and f"{settings().path}/?cursor={following}&limit={limit}"
-    return page("sessions.html", account, rows=msgspec.to_builtins(rows),
-                next_url=following_url)
 
 
 @pages.get("/sessions/new")
@@ -2444,25 +2355,15 @@ def qr_code(url: str) -> Markup:
 @signed_in_page
 def referrals_page(account: Account) -> str:
     """My referral link and what came of it."""
-    report, following, limit = referral_page(account)
-    next_url = f"{settings().path}/referrals?cursor={following}&limit={limit}"
+    report, following = referral_page(account)
     return page("referrals.html", account, report=msgspec.to_builtins(report),
-                next_url=None if following is None else next_url)
+                next_url=following and f"{settings().path}/referrals?{following}")
 
 
-@pages.get("/login")
-def login_page() -> Any:
-    """Sign in, then go on to `next`."""
-    return _account_page("login.html")
-
-
-@pages.get("/register")
-def register_page() -> Any:
-    """Create an account, then go on to `next`."""
-    return _account_page("register.html")
-
-
-def _account_page(template: str) -> Any:
+@pages.get("/login", defaults={"template": "login.html"})
+@pages.get("/register", defaults={"template": "register.html"})
+def sign_in_page(template: str) -> Any:
+    """Sign in or create an account, then go on to `next`."""
     if current_account() is not None:
         return flask.redirect(safe_next(), 303)
     return page(template, None, next=safe_next())
@@ -2477,10 +2378,10 @@ def shared_page(code: str) -> Response:
     seen_by = visit()
     opened = store().open_shared(code, seen_by, referral)
     preview, app = opened.preview, state()
-    html = app.jinja_env.get_template("shared.html").render(
-        asdict(preview), me=seen_by.viewer, base=app.settings.path, asset=app.asset,
-        share_url=share_url(code), oembed_url=app.oembed_url + code,
-        about=about(preview), image_url=preview.thumbnail or app.card_url,
+    html = page(
+        "shared.html", seen_by.viewer, **asdict(preview), share_url=share_url(code),
+        oembed_url=app.oembed_url + code, about=about(preview),
+        image_url=preview.thumbnail or app.card_url,
         beacon=opened.reason in ("", "prefetch"),
     )
     response = Answer(html, content_type=HTML)
@@ -2555,7 +2456,7 @@ def oembed_limit(name: str) -> int:
 
 # ----------------------------------------------------------------------- Operations
 
-operations = Blueprint("operations", __name__)
+operations = Blueprint("operations", __name__, cli_group=None)
 log = logging.getLogger("joip_share")
 
 
@@ -2570,7 +2471,7 @@ def readyz() -> Response:
     """Whether to send requests here: Redis takes a write, and nobody said stop."""
     checks = {"redis": "ok", "process": "stopping" if state().drain.stopping else "ok"}
     try:
-        store().probe()
+        store().execute("SET", store().keys.probe, 1, "EX", 60)
     except StoreUnavailable as error:
         checks["redis"] = NOT_READY.get(str(error), "unavailable")
     ready = set(checks.values()) == {"ok"}
@@ -2705,19 +2606,6 @@ class Answer(Response):
 NO_STORE = ("Cache-Control", "no-store")
 
 
-class LogLine(Struct, rename="camel"):
-    """One request in the log: no path, query, cookie or address, a link is a secret."""
-
-    time: str
-    level: str
-    message: str
-    request_id: str
-    method: str
-    route: str
-    status: int
-    ms: float
-
-
 class JoipShare(Flask):
     """The application: Flask, and the parts that its views use.
 
@@ -2739,6 +2627,7 @@ class JoipShare(Flask):
         headers = SECURITY_HEADERS | (HSTS if settings.secure else {})
         self._headers = tuple(headers.items())
         self.asset = functools.cache(functools.partial(asset_url, settings.path))
+        self.jinja_env.globals.update(base=settings.path, asset=self.asset)
         self.card_url = settings.origin + self.asset("card.png")
         shared = quote(f"{settings.public_url}/shared/", safe="")
         self.oembed_url = f"{settings.public_url}/oembed?url={shared}"
@@ -2792,10 +2681,12 @@ class JoipShare(Flask):
             method = "OTHER"
         self.metrics.observe(route, method, status, seconds)
         if route not in UNLOGGED and log.isEnabledFor(logging.INFO):
-            line = LogLine(
-                timestamp(), "info", "request", environ["joip_share.id"], method,
-                route, status, round(seconds * 1000, 2),
-            )
+            # No path, query, cookie or address: a link is a secret.
+            line = {
+                "time": timestamp(), "level": "info", "message": "request",
+                "requestId": environ["joip_share.id"], "method": method,
+                "route": route, "status": status, "ms": round(seconds * 1000, 2),
+            }
             sys.stderr.write(to_json(line).decode() + "\n")
         if self.drain.stopping:
             close_connection(environ)
@@ -2956,7 +2847,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
             except StoreUnavailable as error:
                 raise click.ClickException(f"Redis does not serve: {error}") from None
 
-        return click.command(name)(flask.cli.with_appcontext(run))
+        return operations.cli.command(name)(run)
 
     return decorate
 
@@ -2972,27 +2863,24 @@ class Check:
     was read again.
     """
 
-    KINDS = tuple(
-        (re.compile(pattern), kind, look)
-        for pattern, kind, look in (
-            (r"share:([^:]+)", "string", "_share"),
-            (r"(?:email|referral):([^:]+)", "string", "_pointer"),
-            (r"visitors:key:(.+)", "string", "_expiring"),
-            (r"session:(last-id)", "string", "_last_id"),
-            (r"session:\{([0-9]+)\}", "hash", "_session"),
-            (r"session:\{([0-9]+)\}:media", "string", "_session_part"),
-            (r"session:\{([0-9]+)\}:shares", "hash", "_session_part"),
-            (r"session:\{([0-9]+)\}:codes", "hash", "_codes"),
-            (r"session:\{([0-9]+)\}:(?:stats|daily|referrers)", "hash",
-             "_session_counters"),
-            (r"session:\{([0-9]+)\}:visitors:.+", "string", "_visitors"),
-            (r"user:\{(\w+)\}", "hash", "_user"),
-            (r"user:\{(\w+)\}:sessions", "zset", "_user_sessions"),
-            (r"user:\{(\w+)\}:referrals", "hash", "_user_counters"),
-            (r"user:\{(\w+)\}:signups", "list", "_user_signups"),
-            (r"(journal)", "zset", "_journal"),
-            (r"(importing)", "string", "_importing"),
-        )
+    # The shape of a key, its Redis type, and the look to take at it.
+    KINDS = (
+        (r"share:([^:]+)", "string", "_share"),
+        (r"(?:email|referral):([^:]+)", "string", "_pointer"),
+        (r"visitors:key:(.+)", "string", "_expiring"),
+        (r"session:(last-id)", "string", "_last_id"),
+        (r"session:\{([0-9]+)\}", "hash", "_session"),
+        (r"session:\{([0-9]+)\}:media", "string", "_nothing"),
+        (r"session:\{([0-9]+)\}:shares", "hash", "_nothing"),
+        (r"session:\{([0-9]+)\}:codes", "hash", "_codes"),
+        (r"session:\{([0-9]+)\}:(?:stats|daily|referrers)", "hash", "_counters"),
+        (r"session:\{([0-9]+)\}:visitors:.+", "string", "_visitors"),
+        (r"user:\{(\w+)\}", "hash", "_user"),
+        (r"user:\{(\w+)\}:sessions", "zset", "_user_sessions"),
+        (r"user:\{(\w+)\}:referrals", "hash", "_counters"),
+        (r"user:\{(\w+)\}:signups", "list", "_user_signups"),
+        (r"(journal)", "zset", "_journal"),
+        (r"(importing)", "string", "_importing"),
     )
 
     def __init__(self, store: Store) -> None:
@@ -3011,38 +2899,43 @@ class Check:
 
     def _look(self, key: str) -> Iterator[Finding]:
         for pattern, kind, look in self.KINDS:
-            match = pattern.fullmatch(key)
+            match = re.fullmatch(pattern, key)
             if match and match[1] not in self._under_way:
-                name = self.keys.prefix + key
-                found = self.redis.type(name).decode()
-                if found == kind:
-                    yield from getattr(self, look)(name, match[1])
-                elif found != "none":
-                    yield f"is a {found}, not a {kind}", self._delete(name)
+                yield from self._look_at(self.keys.prefix + key, match[1], kind, look)
 
-    def _text(self, key: str) -> str:
-        """A string's text; empty where there is none."""
-        try:
-            return (self.redis.get(key) or b"").decode("utf-8", "replace")
-        except redis_py.ResponseError:  # another type, which is a finding of its own
-            return ""
+    def _look_at(self, key: str, name: str, kind: str, look: str) -> Iterator[Finding]:
+        found, (whole, brace, part) = self.redis.type(key).decode(), key.partition("}")
+        if found == "none":
+            return
+        if part and not self.redis.exists(whole + brace):
+            yield "is left of something deleted", self._do("DEL", key)
+        elif found != kind:
+            yield f"is a {found}, not a {kind}", self._do("DEL", key)
+        else:
+            try:
+                yield from getattr(self, look)(key, name)
+            except UnicodeDecodeError:
+                yield "holds or points at what is no text", self._do()
 
-    def _hash(self, key: str) -> dict[str, str]:
-        """A hash; empty where there is none."""
-        try:
-            return _pairs(self.redis.hgetall(key))
-        except (redis_py.ResponseError, UnicodeDecodeError):
-            return {}
+    def _do(self, *command: Any) -> Callable[[], Any]:
+        """What mends by one command, or mends nothing."""
+        return lambda: command and self.redis.execute_command(*command)
 
-    def _score(self, key: str, member: str) -> float | None:
+    def _read(self, *command: Any) -> Any:
+        """Redis's reply; None for a key of another type, a finding of its own."""
         try:
-            score: float | None = self.redis.zscore(key, member)
+            return self.redis.execute_command(*command)
         except redis_py.ResponseError:
             return None
-        return score
 
-    def _delete(self, key: str) -> Callable[[], Any]:
-        return lambda: self.redis.delete(key)
+    def _text(self, key: str) -> str:
+        return (self._read("GET", key) or b"").decode("utf-8", "replace")
+
+    def _hash(self, key: str) -> dict[str, str]:
+        return _pairs(self._read("HGETALL", key) or {})
+
+    def _nothing(self, key: str, _: str) -> Iterator[Finding]:
+        yield from ()
 
     def _share(self, key: str, code: str) -> Iterator[Finding]:
         session_id = self._text(key)
@@ -3052,13 +2945,13 @@ class Check:
         chosen = self._hash(self.keys.session(session_id, "shares"))
         audience = next((who for who, what in chosen.items() if what == code), "")
         if not self._hash(self.keys.session(session_id)):
-            yield "points at no session", self._delete(key)
+            yield "points at no session", self._do("DEL", key)
         elif code not in self._hash(codes):
             if audience:
-                yield "is not listed by its session", lambda: self.redis.hset(
-                    codes, code, audience)
+                mend = self._do("HSET", codes, code, audience)
+                yield "is not listed by its session", mend
             else:
-                yield "points at a session without this code", self._delete(key)
+                yield "points at a session without this code", self._do("DEL", key)
 
     def _pointer(self, key: str, token: str) -> Iterator[Finding]:
         user_id = self._text(key)
@@ -3067,11 +2960,11 @@ class Check:
             return  # a finding of its own; this may be the last trace of its email
         own = email_digest(account.get("email", "")), account.get("referralCode")
         if token not in own and user_id not in self._under_way:
-            yield "points at no account that has it", self._delete(key)
+            yield "points at no account that has it", self._do("DEL", key)
 
     def _expiring(self, key: str, _: str) -> Iterator[Finding]:
         if self.redis.ttl(key) == -1:
-            yield "does not expire", lambda: self.redis.expire(key, 2 * DAY)
+            yield "does not expire", self._do("EXPIRE", key, 2 * DAY)
 
     def _last_id(self, key: str, _: str) -> Iterator[Finding]:
         if not self._text(key).isdecimal():
@@ -3086,12 +2979,12 @@ class Check:
         fields, last_id = self._hash(key), self.keys.last_session_id
         owner = fields.get("userId", "")
         index = self.keys.user(owner, "sessions")
-        if not self._hash(self.keys.user(owner)):
+        if not self.redis.exists(self.keys.user(owner)):
             yield "has no owner", lambda: self._delete_session(key, session_id, owner)
             return
-        if self._score(index, session_id) != int(session_id):
-            yield "is not in its place in its owner's list", lambda: self.redis.zadd(
-                index, {session_id: session_id})
+        if self._read("ZSCORE", index, session_id) != int(session_id):
+            yield "is not in its place in its owner's list", self._do(
+                "ZADD", index, session_id, session_id)
         if self._text(last_id).rjust(20, "0") < session_id.rjust(20, "0"):
             yield "has an id that would be given again", lambda: self.redis.set(
                 last_id, self._highest_id())
@@ -3099,116 +2992,82 @@ class Check:
         if str(count) != fields.get("mediaCount"):
             yield "miscounts its media", lambda: self._recount(key, session_id, count)
         if not _readable(_session, int(session_id), {"mediaCount": "0"} | fields):
-            yield "cannot be read", lambda: self.redis.hset(
-                key, mapping=_fallback(fields))
+            yield "cannot be read", self._do("HSET", key, *flat(_fallback(fields)))
 
     def _delete_session(self, key: str, session_id: str, owner: str) -> None:
         self.redis.hset(key, "userId", owner)
         self.store.delete_session(int(session_id), owner)
 
     def _media_count(self, session_id: str) -> int | None:
-        try:
-            media = self.redis.get(self.keys.session(session_id, "media")) or b""
+        media = self._read("GET", self.keys.session(session_id, "media")) or b""
+        with contextlib.suppress(zlib.error, msgspec.DecodeError):
             return len(media_items(unpack_media(media)))
-        except (redis_py.ResponseError, zlib.error, msgspec.DecodeError):
-            return None
+        return None
 
     def _recount(self, key: str, session_id: str, count: int | None) -> None:
         if count is None:
             self.redis.set(self.keys.session(session_id, "media"), pack_media([]))
         self.redis.hset(key, "mediaCount", str(count or 0))
 
-    def _session_part(self, key: str, session_id: str) -> Iterator[Finding]:
-        if not self.store.stands(int(session_id)):
-            yield "is left of a deleted session", self._delete(key)
-
     def _codes(self, key: str, session_id: str) -> Iterator[Finding]:
-        if not self.store.stands(int(session_id)):
-            yield "is left of a deleted session", lambda: self.store.purge(
-                int(session_id))
-            return
         shares = self.keys.session(session_id, "shares")
         chosen = self._hash(shares)
         for code, audience in self._hash(key).items():
             pointer = self.keys.share(code)
-            if chosen.get(audience, code) != code:
-                yield "lists a second code for one audience", functools.partial(
-                    self._revoke, key, code)
+            if chosen.get(audience, code) != code:  # its pointer is found next
+                mend = self._do("HDEL", key, code)
+                yield "lists a second code for one audience", mend
                 continue
             if audience not in chosen:
                 chosen[audience] = code
-                yield "lists a code that was not chosen", functools.partial(
-                    self.redis.hsetnx, shares, audience, code)
+                mend = self._do("HSETNX", shares, audience, code)
+                yield "lists a code that was not chosen", mend
             if self._text(pointer) != session_id:
-                yield "lists a code that does not resolve", functools.partial(
-                    self.redis.set, pointer, session_id)
-
-    def _revoke(self, codes: str, code: str) -> None:
-        self.redis.hdel(codes, code)
-        self.redis.delete(self.keys.share(code))
+                mend = self._do("SET", pointer, session_id)
+                yield "lists a code that does not resolve", mend
 
     def _visitors(self, key: str, session_id: str) -> Iterator[Finding]:
-        yield from self._session_part(key, session_id)
         yield from self._expiring(key, session_id)
-        try:
-            self.redis.pfcount(key)
-        except redis_py.ResponseError:
-            yield "is no HyperLogLog", self._delete(key)
+        if self._read("PFCOUNT", key) is None:
+            yield "is no HyperLogLog", self._do("DEL", key)
 
-    def _counters(self, key: str) -> Iterator[Finding]:
+    def _counters(self, key: str, _: str) -> Iterator[Finding]:
         for field, value in self._hash(key).items():
             if not re.fullmatch(r"-?[0-9]{1,18}", value):
-                yield f"has no number in {field}", functools.partial(
-                    self.redis.hdel, key, field)
-
-    def _session_counters(self, key: str, session_id: str) -> Iterator[Finding]:
-        yield from self._session_part(key, session_id)
-        yield from self._counters(key)
+                yield f"has no number in {field}", self._do("HDEL", key, field)
 
     def _user(self, key: str, user_id: str) -> Iterator[Finding]:
         fields = self._hash(key)
         if not _readable(msgspec.convert, fields, Account):
-            yield "cannot be read", lambda: None
+            yield "cannot be read", self._do()
             return
         for pointer in (self.keys.email(email_digest(fields["email"])),
                         self.keys.referral(fields["referralCode"])):
             if self._text(pointer) != user_id:
-                yield "is not found by its email or referral code", functools.partial(
-                    self.redis.set, pointer, user_id, nx=True)
+                mend = self._do("SET", pointer, user_id, "NX")
+                yield "is not found by its email or referral code", mend
 
     def _user_sessions(self, key: str, user_id: str) -> Iterator[Finding]:
-        yield from self._user_part(key, user_id)
         for member, _ in self.redis.zscan_iter(key):
             session_id = member.decode()
             owner = self._hash(self.keys.session(session_id)).get("userId")
             if owner != user_id and session_id not in self._under_way:
-                yield f"lists {session_id}, which is not there", functools.partial(
-                    self.redis.zrem, key, session_id)
+                mend = self._do("ZREM", key, session_id)
+                yield f"lists {session_id}, which is not there", mend
 
-    def _user_part(self, key: str, user_id: str) -> Iterator[Finding]:
-        if not self._hash(self.keys.user(user_id)):
-            yield "is left of no account", self._delete(key)
-
-    def _user_counters(self, key: str, user_id: str) -> Iterator[Finding]:
-        yield from self._user_part(key, user_id)
-        yield from self._counters(key)
-
-    def _user_signups(self, key: str, user_id: str) -> Iterator[Finding]:
-        yield from self._user_part(key, user_id)
+    def _user_signups(self, key: str, _: str) -> Iterator[Finding]:
         for row in self.redis.lrange(key, 0, -1):
             if not _readable(_signup.decode, row):
-                yield "has a row that cannot be read", functools.partial(
-                    self.redis.lrem, key, 0, row)
+                yield "has a row that cannot be read", self._do("LREM", key, 0, row)
 
     def _journal(self, key: str, _: str) -> Iterator[Finding]:
         readable = {member for member, _ in self.store.unsettled()}
         for member, _ in self.redis.zscan_iter(key):
             if member not in readable:
-                yield "has an entry that cannot be read", functools.partial(
-                    self.redis.zrem, key, member)
+                yield "has an entry that cannot be read", self._do("ZREM", key, member)
 
     def _importing(self, key: str, _: str) -> Iterator[Finding]:
-        yield "says that an import was cut short: run it again", lambda: None
+        yield "says that an import was cut short: run it again", self._do()
 
 
 # What a session without it gets.
@@ -3233,7 +3092,6 @@ def _readable(convert: Callable[..., Any], *arguments: Any) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
-
 
 
 def scan(store: Store) -> Iterator[str]:
@@ -3471,9 +3329,6 @@ def create_user_command(email: str, name: str, password: str) -> None:
     click.echo(f"{account.id} {account.email}")
 
 
-COMMANDS = (check_command, export_command, import_command, create_user_command)
-
-
 # ----------------------------------------------------------------------- create_app
 
 
@@ -3538,8 +3393,6 @@ def create_app(
     app.url_map.merge_slashes = False  # its redirects would name another host
     for blueprint in (api, pages, operations):
         app.register_blueprint(blueprint)
-    for command in COMMANDS:
-        app.cli.add_command(command)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0
@@ -3560,7 +3413,6 @@ def _production_settings() -> Settings:
         return Settings.from_env(os.environ)
     except ConfigError as error:
         raise SystemExit(f"joip_share: {error}") from None
-
 
 
 # ----------------------------------------------------------------------------- main
