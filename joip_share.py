@@ -26,6 +26,7 @@ import contextlib
 import csv
 import ctypes
 import functools
+import gc
 import hashlib
 import hmac
 import io
@@ -64,6 +65,7 @@ import segno
 import waitress
 import yaml
 from flask import Blueprint, Flask, Response, current_app, request
+from flask.globals import request_ctx
 from flask_session.base import ServerSideSession, ServerSideSessionInterface
 from hiredis import pack_command
 from markupsafe import Markup
@@ -669,7 +671,8 @@ class Connections:
 
     A connection is tested for a closed peer before each use, which makes a restarted
     Redis invisible; what fails after it was sent is never sent again, so nothing is
-    counted twice.
+    counted twice. The kernel keeps the timeout: Python's own would poll before every
+    send and every receive, and give up its lock for it.
     """
 
     def __init__(self, client: redis_py.Redis) -> None:
@@ -688,11 +691,21 @@ class Connections:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self.client.connection_pool.get_connection()
+            connection.register_connect_callback(self._keep_time)
+            self._keep_time(connection)
             self._local.connection = connection
         elif self._stale(connection):
             connection.disconnect()
             connection.connect()
         return connection
+
+    def _keep_time(self, connection: Any) -> None:
+        if type(connection._sock) is socket.socket:  # by TLS it would not work
+            connection._sock.settimeout(None)
+            seconds, fraction = divmod(STORE_TIMEOUT, 1)
+            timeval = struct.pack("ll", int(seconds), int(fraction * 1e6))
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                connection._sock.setsockopt(socket.SOL_SOCKET, option, timeval)
 
     @staticmethod
     def _stale(connection: Any) -> bool:
@@ -1580,7 +1593,8 @@ def visit() -> Visit:
     visitor = hmac.digest(service.store.visitor_key(today()), person, "sha256")
     referer = environ.get("HTTP_REFERER")
     host = referring_host(referer, service.settings.host) if referer else ""
-    return Visit(current_user_id() or "", "", visitor, host)
+    viewer_id = current_user_id() if "HTTP_COOKIE" in environ else ""
+    return Visit(viewer_id or "", "", visitor, host)
 
 
 # --------------------------------------------------------------------------- Logins
@@ -2609,8 +2623,8 @@ NO_STORE = ("Cache-Control", "no-store")
 class JoipShare(Flask):
     """The application: Flask, and the parts that its views use.
 
-    It is trimmed where Flask offers to be: no view is a coroutine, and no URL is ever
-    made from the Host header, so neither is looked into for every request.
+    It is trimmed where Flask offers to be: no view is a coroutine, no URL is made from
+    the Host header, no blueprint has hooks, so none of it is looked into every time.
     """
 
     response_class = Answer
@@ -2635,9 +2649,7 @@ class JoipShare(Flask):
             f"Max-Age={REFERRAL_LIFETIME}", f"Path={settings.path or '/'}", "HttpOnly",
             "SameSite=Lax", *(["Secure"] if settings.secure else []),
         )
-        self.after_request(self._finish)
         self.register_error_handler(Exception, handle_error)
-
 
     def log_exception(self, exc_info: Any) -> None:
         """Nothing: handle_error has logged what was unexpected, without its text."""
@@ -2670,12 +2682,12 @@ class JoipShare(Flask):
             if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY:
                 raise Problem("BODY_TOO_LARGE")
 
-    def _finish(self, response: Response) -> Response:
-        """Metrics and the log line of every request."""
-        this = request._get_current_object()  # type: ignore[attr-defined]
-        environ = this.environ
+    def process_response(self, response: Response) -> Response:
+        """Metrics, the log line and the login's cookie of every request."""
+        context: Any = request_ctx._get_current_object()  # type: ignore[attr-defined]
+        environ, rule = context.request.environ, context.request.url_rule
         seconds = time.perf_counter() - environ["joip_share.started"]
-        route = this.url_rule.rule if this.url_rule else "(none)"
+        route = rule.rule if rule else "(none)"
         method, status = environ["REQUEST_METHOD"], response.status_code
         if method not in KNOWN_METHODS:
             method = "OTHER"
@@ -2690,6 +2702,7 @@ class JoipShare(Flask):
             sys.stderr.write(to_json(line).decode() + "\n")
         if self.drain.stopping:
             close_connection(environ)
+        self.session_interface.save_session(self, context.session, response)
         return response
 
 
@@ -3402,6 +3415,7 @@ def create_app(
     if production and click.get_current_context(silent=True) is None:
         app.drain.install()
         start_checks(app)
+        gc.freeze()  # what is made by now stays, and need not be looked through again
     return app
 
 
