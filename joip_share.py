@@ -427,7 +427,7 @@ class Slideshow(Row):
     created_at: str
 
 
-class Preview(Slideshow, kw_only=True):
+class Preview(Slideshow, kw_only=True, frozen=True):  # type: ignore[misc]
     """What anyone with the link may know: no media URL, no id, no email."""
 
     owner_name: str
@@ -948,10 +948,6 @@ if redis.call('PTTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) e
 return {count, redis.call('PTTL', KEYS[1])}
 """)
 
-CLICK = Script("""
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-return redis.call('HINCRBY', KEYS[2], 'clicks:' .. ARGV[1], ARGV[2])
-""")
 
 # Closes: a sign-up in the totals that the history does not know, or the reverse.
 CREDIT = Script("""
@@ -1122,8 +1118,7 @@ class Store:
             if isinstance(reply, redis_py.exceptions.NoScriptError):
                 _, sha, *rest = commands[i]
                 anew = "EVAL", Script.texts[sha], *rest
-                [replies[i]] = self.connections.execute_many([anew])
-        for reply in replies:
+                [replies[i]] = [reply] = self.connections.execute_many([anew])
             if isinstance(reply, redis_py.RedisError):
                 if refusal := Refusal.kinds.get(str(reply)):
                     raise refusal
@@ -1380,15 +1375,14 @@ class Store:
             OPEN, code, visit.viewer, visit.reason, visit.visitor, visit.host
         )]
         referrer = None if visit.reason else self.referrer(referral)
-        clicked = bool(referrer) and referrer != visit.viewer
+        clicked = referrer is not None and referrer != visit.viewer
         if clicked:
-            keys = self._referral_keys(referrer or "")
-            commands.append(CLICK(keys, "session_share", 1))
+            commands.append(self._click(referrer, "session_share"))
         try:
             reason, row = self.execute_many(commands)[0]
         except NotShared:
             if clicked:  # no link, no click: take it back
-                self.execute(*CLICK(keys, "session_share", -1))
+                self.execute(*self._click(referrer, "session_share", -1))
             raise
         shown = Preview(
             *_slideshow(row[:-1]), owner_name=row[-1].decode(), share_code=code
@@ -1431,8 +1425,9 @@ class Store:
 
     # Referrals
 
-    def _referral_keys(self, user_id: str) -> list[str]:
-        return [self.keys.user(user_id), self.keys.user(user_id, "referrals")]
+    def _click(self, user_id: str | None, source: str, count: int = 1) -> Command:
+        key = self.keys.user(user_id or "", "referrals")  # accounts stay for good
+        return ("HINCRBY", key, f"clicks:{source}", count)
 
     def referrer(self, code: str) -> str | None:
         """The id of the user with this referral code, None for anything else."""
@@ -1449,8 +1444,8 @@ class Store:
         referrer = self.referrer(code)
         if referrer is None or referrer == viewer:
             return False
-        click = CLICK(self._referral_keys(referrer), "direct", 1)
-        return bool(self.execute(*click))
+        self.execute(*self._click(referrer, "direct"))
+        return True
 
     def credit_signup(self, referrer: str, share_code: str) -> None:
         """One sign-up for the user who brought a new account, and for the session
@@ -1460,7 +1455,7 @@ class Store:
             if share_code:
                 session_id = self.count_shared(share_code, "signups")
         source = "session_share" if share_code else "direct"
-        keys = [*self._referral_keys(referrer), self.keys.user(referrer, "signups")]
+        keys = [self.keys.user(referrer, p) for p in ("", "referrals", "signups")]
         row = to_json(Signup(timestamp(), source, session_id))
         self.execute(*CREDIT(keys, source, row))
 
@@ -2286,7 +2281,7 @@ def attribute(account: Account, signed_in_as: str | None) -> None:
 pages = Blueprint("pages", __name__)
 
 
-def page(template: str, me: Account | str | None, **variables: Any) -> str:
+def page(template: str, me: Account | bool | None, **variables: Any) -> str:
     """A rendered page; `me` is who is signed in."""
     return state().jinja_env.get_template(template).render(me=me, **variables)
 
@@ -2391,17 +2386,22 @@ def shared_page(code: str) -> Response:
     referral = match[1] if match else ""
     seen_by = visit()
     opened = store().open_shared(code, seen_by, referral)
-    preview, app = opened.preview, state()
-    html = page(
-        "shared.html", seen_by.viewer, **asdict(preview), share_url=share_url(code),
-        oembed_url=app.oembed_url + code, about=about(preview),
-        image_url=preview.thumbnail or app.card_url,
-        beacon=opened.reason in ("", "prefetch"),
-    )
+    beacon = opened.reason in ("", "prefetch")
+    html = state().preview_page(opened.preview, bool(seen_by.viewer), beacon)
     response = Answer(html, content_type=HTML)
     if opened.clicked:
         remember(response, referral, code)
     return response
+
+
+def preview_page(preview: Preview, signed_in: bool, beacon: bool) -> bytes:
+    """The page of a preview, which depends on nothing else and so is drawn once."""
+    app, code = state(), preview.share_code
+    return page(
+        "shared.html", signed_in, **asdict(preview), share_url=share_url(code),
+        oembed_url=app.oembed_url + code, about=about(preview),
+        image_url=preview.thumbnail or app.card_url, beacon=beacon,
+    ).encode()
 
 
 REFERRAL_QUERY = re.compile(r"(?:^|&)r=([a-z0-9]{8})(?:&|$)")
@@ -2642,6 +2642,7 @@ class JoipShare(Flask):
         self._headers = tuple(headers.items())
         self.asset = functools.cache(functools.partial(asset_url, settings.path))
         self.jinja_env.globals.update(base=settings.path, asset=self.asset)
+        self.preview_page = functools.lru_cache(maxsize=1024)(preview_page)
         self.card_url = settings.origin + self.asset("card.png")
         shared = quote(f"{settings.public_url}/shared/", safe="")
         self.oembed_url = f"{settings.public_url}/oembed?url={shared}"
