@@ -90,6 +90,7 @@ MAX_BODY = 1 << 20  # bytes
 MAX_ID = 2**53 - 1  # the largest integer that JavaScript reads back exactly
 STORE_TIMEOUT = 1.0  # seconds; two in a row stay within the contract's two
 BREAKER_COOLDOWN = 0.5  # seconds
+RESTED = 0.005  # seconds after which a connection may have been closed meanwhile
 
 
 # ------------------------------------------------------------------------- Settings
@@ -669,10 +670,10 @@ class Breaker:
 class Connections:
     """One connection a thread: half the cost of borrowing one for every command.
 
-    A connection is tested for a closed peer before each use, which makes a restarted
-    Redis invisible; what fails after it was sent is never sent again, so nothing is
-    counted twice. The kernel keeps the timeout: Python's own would poll before every
-    send and every receive, and give up its lock for it.
+    A connection that rested is tested for a closed peer before its next use, which
+    makes a restarted Redis invisible; what fails after it was sent is never sent again,
+    so nothing is counted twice. The kernel keeps the timeout: Python's own would poll
+    before every send and every receive, and give up its lock for it.
     """
 
     def __init__(self, client: redis_py.Redis) -> None:
@@ -685,7 +686,9 @@ class Connections:
         with self.breaker:
             connection = self._connection()
             connection.send_packed_command([b"".join(map(pack_command, commands))])
-            return [self._reply_or_error(connection) for _ in commands]
+            replies = [self._reply_or_error(connection) for _ in commands]
+            self._local.used = time.monotonic()
+            return replies
 
     def _connection(self) -> Any:
         connection = getattr(self._local, "connection", None)
@@ -693,8 +696,8 @@ class Connections:
             connection = self.client.connection_pool.get_connection()
             connection.register_connect_callback(self._keep_time)
             self._keep_time(connection)
-            self._local.connection = connection
-        elif self._stale(connection):
+            self._local.connection, self._local.used = connection, 0.0
+        elif time.monotonic() - self._local.used > RESTED and self._stale(connection):
             connection.disconnect()
             connection.connect()
         return connection
