@@ -91,6 +91,7 @@ MAX_ID = 2**53 - 1  # the largest integer that JavaScript reads back exactly
 STORE_TIMEOUT = 1.0  # seconds; two in a row stay within the contract's two
 BREAKER_COOLDOWN = 0.5  # seconds
 RESTED = 0.005  # seconds after which a connection may have been closed meanwhile
+KNOWN_LIMIT = 50_000  # codes and slots remembered in the process: some 50 MB
 
 
 # ------------------------------------------------------------------------- Settings
@@ -250,11 +251,11 @@ class Keys:
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self.login = f"{prefix}login:"
-
         self.last_session_id = f"{prefix}session:last-id"
         self.journal = f"{prefix}journal"
         self.importing = f"{prefix}importing"
         self.probe = f"{prefix}probe"
+        self.slot = functools.lru_cache(KNOWN_LIMIT)(self._slot)
 
     def share(self, code: str) -> str:
         return f"{self.prefix}share:{code}"
@@ -262,9 +263,10 @@ class Keys:
     def session(self, session_id: int | str, part: str = "") -> str:
         return f"{self.prefix}session:{{{session_id}}}{part and ':' + part}"
 
-    def slot(self, session_id: int) -> tuple[str, ...]:
-        """All of a session's keys but its visitors', in the order scripts take them."""
-        return tuple(self.session(session_id, part) for part in SLOT)
+    def _slot(self, session_id: int, day: str) -> tuple[str, ...]:
+        """A session's keys on a day, in the order in which scripts take them."""
+        parts = tuple(self.session(session_id, part) for part in SLOT)
+        return (*parts, self.visitors(session_id, day))
 
     def visitors(self, session_id: int, day: str) -> str:
         return self.session(session_id, f"visitors:{day}")
@@ -951,7 +953,6 @@ if redis.call('PTTL', KEYS[1]) < 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) e
 return {count, redis.call('PTTL', KEYS[1])}
 """)
 
-
 # Closes: a sign-up in the totals that the history does not know, or the reverse.
 CREDIT = Script("""
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -1013,7 +1014,6 @@ class BadIntervals(Refusal, code="INVALID_REQUEST"):
 
 GENERAL = "*"  # the audience of a link that is for everyone
 JOURNAL_PATIENCE = 10  # seconds after which a journaled step counts as crashed
-KNOWN_LIMIT = 100_000  # codes remembered in the process: some 30 MB
 
 
 class Known(dict[str, Any]):
@@ -1129,7 +1129,7 @@ class Store:
         return replies
 
     def _slot(self, session_id: int) -> tuple[str, ...]:
-        return (*self.keys.slot(session_id), self.keys.visitors(session_id, today()))
+        return self.keys.slot(session_id, today())
 
     # The journal: what spans slots, until it is done.
 
@@ -1352,24 +1352,21 @@ class Store:
         self.execute("DEL", pointer)
         return False
 
-    def _place(self, code: str) -> tuple[int, tuple[str, ...]]:
-        """Which session a code may belong to, and its keys. Raises NotShared."""
-        place: tuple[int, tuple[str, ...]] | None = self._places.get(code)
-        if place is None:
+    def _place(self, code: str) -> int:
+        """Which session a code may belong to. Raises NotShared."""
+        session_id: int | None = self._places.get(code)
+        if session_id is None:
             found = self.execute("GET", self.keys.share(code))
             if found is None:
                 raise NotShared
             session_id = int(found)
-            place = session_id, self.keys.slot(session_id)
-            self._places.remember(code, place)
-        return place
+            self._places.remember(code, session_id)
+        return session_id
 
     def _shared(self, script: Script, code: str, *args: Any) -> Command:
         """The command of a script for the code's session."""
-        session_id, slot = self._place(code)
-        day = today()
-        keys = (*slot, self.keys.visitors(session_id, day))
-        return script(keys, code, day, today(DAILY_KEPT), *args)
+        slot = self._slot(self._place(code))
+        return script(slot, code, today(), today(DAILY_KEPT), *args)
 
     def open_shared(self, code: str, visit: Visit, referral: str = "") -> Opened:
         """A shared session's preview, its open counted, and a click for `referral`'s
@@ -1378,19 +1375,20 @@ class Store:
             OPEN, code, visit.viewer, visit.reason, visit.visitor, visit.host
         )]
         referrer = None if visit.reason else self.referrer(referral)
-        clicked = referrer is not None and referrer != visit.viewer
-        if clicked:
+        if referrer == visit.viewer:
+            referrer = None
+        if referrer:
             commands.append(self._click(referrer, "session_share"))
         try:
             reason, row = self.execute_many(commands)[0]
         except NotShared:
-            if clicked:  # no link, no click: take it back
+            if referrer:  # no link, no click: take it back
                 self.execute(*self._click(referrer, "session_share", -1))
             raise
         shown = Preview(
             *_slideshow(row[:-1]), owner_name=row[-1].decode(), share_code=code
         )
-        return Opened(shown, reason.decode(), clicked)
+        return Opened(shown, reason.decode(), bool(referrer))
 
     def play_shared(
         self, code: str, viewer: str, counted: bool = False
@@ -1400,7 +1398,7 @@ class Store:
         play = self._shared(PLAY, code, viewer, int(counted))
         row, updated, media = self.execute(*play)
         session = SharedSession(
-            *_slideshow(row[:-1]), owner_name=row[-1].decode(), id=self._place(code)[0],
+            *_slideshow(row[:-1]), owner_name=row[-1].decode(), id=self._place(code),
             is_public=True, updated_at=updated.decode(),
         )
         return session, unpack_media(media)
@@ -1408,7 +1406,7 @@ class Store:
     def count_shared(self, code: str, counter: str) -> int:
         """One more of `counter` for the code's session; its id. Raises NotShared."""
         self.execute(*self._shared(SEEN, code, counter))
-        return self._place(code)[0]
+        return self._place(code)
 
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's counters. Raises SessionNotFound, NotOwner."""
@@ -1428,8 +1426,8 @@ class Store:
 
     # Referrals
 
-    def _click(self, user_id: str | None, source: str, count: int = 1) -> Command:
-        key = self.keys.user(user_id or "", "referrals")  # accounts stay for good
+    def _click(self, user_id: str, source: str, count: int = 1) -> Command:
+        key = self.keys.user(user_id, "referrals")  # an account stays for good
         return ("HINCRBY", key, f"clicks:{source}", count)
 
     def referrer(self, code: str) -> str | None:
