@@ -42,7 +42,8 @@ def test_the_prefix_stands_before_every_key():
 
 
 def test_all_of_a_sessions_keys_share_one_slot():
-    slots = {re.search(r"\{(.+?)\}", key)[1] for key in joip_share.Keys().slot(42, "2026-11-25")}
+    keys = joip_share.Keys().slot(42, "2026-11-25")
+    slots = {re.search(r"\{(.+?)\}", key)[1] for key in keys}
     assert slots == {"42"}
 
 
