@@ -662,11 +662,13 @@ class Breaker:
                 raise StoreUnavailable("CircuitOpen")
             self._open_until = moment + STORE_TIMEOUT  # the others wait for this one
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, _: Any, error: BaseException | None, trace: Any) -> None:
         away = isinstance(error, AWAY)
         self._open_until = time.monotonic() + BREAKER_COOLDOWN if away else 0.0
         if isinstance(error, redis_py.RedisError | ClusterError):
-            raise StoreUnavailable(type(error).__name__) from error
+            late = isinstance(error.__context__, BlockingIOError)  # by the kernel
+            kind = redis_py.TimeoutError if late else type(error)
+            raise StoreUnavailable(kind.__name__) from error
 
 
 class Connections:
