@@ -2636,6 +2636,7 @@ class JoipShare(Flask):
         self, settings: Settings, connections: Connections | ClusterConnections
     ) -> None:
         super().__init__(__name__)
+        self.url_map.merge_slashes = False  # its redirects would name another host
         self.settings = settings
         self.store = Store(connections, Keys(settings.key_prefix))
         self.metrics = Metrics()
@@ -3200,18 +3201,26 @@ class ExportedKey(ExportLine, kw_only=True, omit_defaults=True):
 
 
 class StringKey(ExportedKey, tag="string"):
+    """A pointer, a session's media, the last id, a HyperLogLog, a day's key."""
+
     value: Text
 
 
 class HashKey(ExportedKey, tag="hash"):
+    """A session, an account, codes, counters."""
+
     value: Annotated[dict[str, str], Meta(min_length=1)]
 
 
 class ListKey(ExportedKey, tag="list"):
+    """A user's credited sign-ups, oldest first."""
+
     value: Annotated[list[Text], Meta(min_length=1)]
 
 
 class SortedSetKey(ExportedKey, tag="zset"):
+    """A user's sessions by id."""
+
     value: Annotated[dict[str, float], Meta(min_length=1)]
 
 
@@ -3407,7 +3416,6 @@ def create_app(
         SESSION_REFRESH_EACH_REQUEST=False,
     )
     nobodys_hash()  # now, or the first unknown email would take twice as long
-    app.url_map.merge_slashes = False  # its redirects would name another host
     for blueprint in (api, pages, operations):
         app.register_blueprint(blueprint)
     if settings.trusted_proxies:
