@@ -2634,7 +2634,7 @@ class Answer(Response):
         cls, body: bytes, content_type: str, status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """A finished body's response, without Werkzeug's questions: 10 µs less."""
+        """A response without Werkzeug's questions, which are 3 % of a preview."""
         self = cls.__new__(cls)
         self.headers = Headers()
         self.headers._list += [
