@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +135,7 @@ class RedisServer(Process):
         return server
 
 
-class Group:
+class Group(ABC):
     """Several servers that end with one `with` block, or where one does not start."""
 
     def __init__(self, folder: Path) -> None:
@@ -143,9 +144,9 @@ class Group:
             self.start(stack.enter_context)
             self._stack = stack.pop_all()
 
+    @abstractmethod
     def start(self, add: Callable[[Any], Any]) -> None:
         """Start the servers; `add` takes each into the group and returns it."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
