@@ -80,7 +80,7 @@ from waitress.server import BaseWSGIServer, MultiSocketServer
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, Rule
 from werkzeug.security import check_password_hash, generate_password_hash
 
 HERE = Path(__file__).parent
@@ -93,6 +93,9 @@ MAX_ID = 2**53 - 1  # the largest integer that JavaScript reads back exactly
 STORE_TIMEOUT = 1.0  # seconds; two in a row stay within the contract's two
 BREAKER_COOLDOWN = 0.5  # seconds
 RESTED = 0.005  # seconds after which a connection may have been closed meanwhile
+ROUTE_LENGTH = 100  # characters of a method and path; what is longer is no link
+ROUTES_KNOWN = 8192  # routes remembered in the process: some 8 MB
+PREVIEWS_KNOWN = 1024  # previews and pages of them, ready in the process: some 10 MB
 KNOWN_LIMIT = 50_000  # codes and slots remembered in the process: some 50 MB
 
 
@@ -1390,10 +1393,7 @@ class Store:
             if referrer:  # no link, no click: take it back
                 self.execute(*self._click(referrer, "session_share", -1))
             raise
-        shown = Preview(
-            *_slideshow(row[:-1]), owner_name=row[-1].decode(), share_code=code
-        )
-        return Opened(shown, reason.decode(), bool(referrer))
+        return Opened(_preview(code, *row), reason.decode(), bool(referrer))
 
     def play_shared(
         self, code: str, viewer: str, counted: bool = False
@@ -1512,6 +1512,13 @@ def _slideshow(row: list[bytes | None]) -> tuple[Any, ...]:
         title.decode(), text.decode(), image.decode() or None, int(count), int(low),
         int(high), transition.decode(), made.decode(),
     )
+
+
+@functools.lru_cache(PREVIEWS_KNOWN)
+def _preview(code: str, *row: bytes | None) -> Preview:
+    *slideshow, owner = row
+    name = (owner or b"").decode()
+    return Preview(*_slideshow(slideshow), owner_name=name, share_code=code)
 
 
 REFERRAL_CODE = re.compile(r"[a-z0-9]{8}")
@@ -2660,6 +2667,19 @@ NO_STORE = ("Cache-Control", "no-store")
 STATUS_LINES = {int(s): f"{int(s)} {s.phrase.upper()}" for s in HTTPStatus}
 
 
+class Route(MapAdapter):
+    """Werkzeug's routing of one path and method, done once: links are opened often."""
+
+    @functools.cached_property
+    def _found(self) -> tuple[Rule, Mapping[str, Any]]:
+        return super().match(return_rule=True)
+
+    def match(  # type: ignore[override]
+        self, path: str | None = None, method: str = "", **_: Any
+    ) -> Any:
+        return super().match(path, method) if method else self._found
+
+
 class JoipShare(Flask):
     """The application: Flask, and the parts that its views use.
 
@@ -2683,7 +2703,8 @@ class JoipShare(Flask):
         self._headers = tuple(headers.items())
         self.asset = functools.cache(functools.partial(asset_url, settings.path))
         self.jinja_env.globals.update(base=settings.path, asset=self.asset)
-        self.preview_page = functools.lru_cache(maxsize=1024)(preview_page)
+        self.preview_page = functools.lru_cache(PREVIEWS_KNOWN)(preview_page)
+        self._known_route = functools.lru_cache(ROUTES_KNOWN)(self._route)
         self.card_url = settings.origin + self.asset("card.png")
         shared = quote(f"{settings.public_url}/shared/", safe="")
         self.oembed_url = f"{settings.public_url}/oembed?url={shared}"
@@ -2705,15 +2726,26 @@ class JoipShare(Flask):
     def do_teardown_appcontext(self, exc: Any = None) -> None:
         """Nothing, for the same reason."""
 
-    def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
+    def create_url_adapter(self, request: flask.Request | None) -> Route | None:
         if request is None:
             return None
-        environ = request.environ
-        path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace") or "/"
-        return MapAdapter(
-            self.url_map, "localhost", self.settings.path or "/", "", "http", path,
-            environ["REQUEST_METHOD"],
-        )
+        path, method = request.environ["PATH_INFO"], request.environ["REQUEST_METHOD"]
+        short = len(path) + len(method) <= ROUTE_LENGTH
+        return self._known_route(path, method) if short else self._route(path, method)
+
+    def _route(self, raw_path: str, method: str) -> Route:
+        path = raw_path.encode("latin-1").decode("utf-8", "replace") or "/"
+        base = self.settings.path or "/"
+        return Route(self.url_map, "localhost", base, "", "http", path, method)
+
+    def full_dispatch_request(self) -> Response:
+        """Flask's own, without its signals: nobody listens."""
+        try:
+            self.preprocess_request()
+            result = self.dispatch_request()
+        except Exception as error:  # noqa: BLE001 - handle_error answers them all
+            result = self.handle_user_exception(error)
+        return self.process_response(self.make_response(result))
 
     def preprocess_request(self) -> None:
         """Name the request; refuse what is outside, from another site or too large."""
@@ -2747,11 +2779,20 @@ class JoipShare(Flask):
                 "requestId": environ["joip_share.id"], "method": method,
                 "route": route, "status": status, "ms": round(seconds * 1000, 2),
             }
-            sys.stderr.write(to_json(line).decode() + "\n")
+            write_log(line)
         if self.drain.stopping:
             close_connection(environ)
         self.session_interface.save_session(self, context.session, response)
         return response
+
+
+def write_log(line: Mapping[str, Any]) -> None:
+    """One JSON object a line, in one write; a log that is gone stops no request."""
+    with contextlib.suppress(OSError):
+        os.write(STDERR, to_json(line) + b"\n")
+
+
+STDERR = 2  # as a file descriptor
 
 
 class JsonFormatter(logging.Formatter):
@@ -3490,7 +3531,7 @@ def _production_settings() -> Settings:
 # What the Procfile gives waitress, for the service to try.
 SERVER = {
     "host": "127.0.0.1", "threads": 8, "send_bytes": 18_000, "connection_limit": 1000,
-    "asyncore_use_poll": True, "clear_untrusted_proxy_headers": False,
+    "asyncore_use_poll": True, "clear_untrusted_proxy_headers": False, "ident": "",
 }
 
 

@@ -201,7 +201,7 @@ def test_a_request_refused_for_want_of_redis_counts_as_store_error(
 
 
 @pytest.fixture
-def logged(app, capsys, monkeypatch):
+def logged(app, capfd, monkeypatch):
     """What was logged since it was asked for last, as text and as lines."""
 
     def read():
@@ -209,7 +209,7 @@ def logged(app, capsys, monkeypatch):
             if isinstance(handler.formatter, joip_share.JsonFormatter):
                 # made once for all apps, with the standard error of that moment
                 monkeypatch.setattr(handler, "stream", sys.stderr)
-        text = capsys.readouterr().err
+        text = capfd.readouterr().err
         return text, [json.loads(line) for line in text.splitlines()]
 
     return read
