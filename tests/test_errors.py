@@ -105,6 +105,25 @@ def test_a_wrong_method_is_told_which_are_right(visitor, path, allowed):
     assert allowed <= set(re.split(r",\s*", options.headers["Allow"]))
 
 
+def test_a_path_seen_before_is_routed_as_the_first_time(owner, visitor):
+    code = owner.share(owner.make_session())["shareCode"]
+    path = f"/api/shared/{code}/preview"
+    for method, status in [("GET", 200), ("PUT", 405), ("OPTIONS", 200)] * 2:
+        answer = visitor.open(path, method=method)
+        assert answer.status_code == status
+        if method != "GET":
+            allow = set(re.split(r",\s*", answer.headers["Allow"]))
+            assert allow == {"GET", "HEAD", "OPTIONS"}
+
+
+def test_only_routes_that_may_be_links_are_remembered(app, visitor):
+    """So that nobody can fill the memory with paths or methods of any length."""
+    before = app._known_route.cache_info().currsize
+    assert visitor.get("/shared/" + "x" * 200).status_code == 404
+    assert visitor.open("/login", method="X" * 200).status_code == 405
+    assert app._known_route.cache_info().currsize == before
+
+
 def test_head_answers_as_get_does_without_the_body(owner):
     owner.make_session()
     for path in (

@@ -1,6 +1,7 @@
 """Health, readiness, warnings at the start, metrics, log lines, deploy/'s files."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -289,6 +290,21 @@ def test_nothing_of_the_drivers_text_is_told(own_redis, on_own_redis, logged):
         assert word not in text
 
 
+def test_a_log_that_nobody_reads_any_more_stops_no_request(visitor, capfd):
+    """As when it was piped into a program that has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    standard_error = os.dup(2)
+    os.dup2(writer, 2)
+    try:
+        answer = visitor.get("/login")
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(writer)
+        os.close(standard_error)
+    assert answer.status_code == 200
+
+
 def test_all_that_a_running_service_writes_is_json(live):
     client = Client(live.url)
     for path in ("/", "/login?next=/x", "/nowhere", "/api/nowhere", UNKNOWN):
@@ -301,6 +317,10 @@ def test_all_that_a_running_service_writes_is_json(live):
 
 
 # The process and its place in the system
+
+
+def test_an_answer_does_not_name_the_server(live):
+    assert "Server" not in Client(live.url).get("/healthz").headers
 
 
 def test_hundreds_of_idle_connections_do_not_stop_the_next_client(live):
