@@ -1056,8 +1056,7 @@ def today(ago: int = 0) -> str:
     return _date(int(time.time() // DAY) - ago)
 
 
-@dataclass(frozen=True)
-class Visit:
+class Visit(Struct, frozen=True):
     """One look at a shared session: by whom, and whether it is to be counted."""
 
     viewer: str = ""  # the signed-in user's id
@@ -1135,7 +1134,7 @@ class Store:
                 raise StoreUnavailable(type(reply).__name__) from reply
         return replies
 
-    def _slot(self, session_id: int) -> tuple[str, ...]:
+    def _keys_of(self, session_id: int) -> tuple[str, ...]:
         return self.keys.slot(session_id, today())
 
     # The journal: what spans slots, until it is done.
@@ -1251,7 +1250,7 @@ class Store:
         )
         stored = {k: v for k, v in fields.items() if v != "" or k not in DEFAULTS}
         with self._journaled(SessionStep(session_id, owner.id)):
-            slot, media = self._slot(session_id), pack_media(new.media)
+            slot, media = self._keys_of(session_id), pack_media(new.media)
             self.execute(*CREATE(slot, media, *flat(stored)))
             self._index(session_id, owner.id)
         return _session(session_id, stored)
@@ -1261,7 +1260,7 @@ class Store:
     ) -> tuple[Session, Raw, dict[str, str]]:
         """The owner's session, its media, and its links as code → audience.
         Raises SessionNotFound, NotOwner."""
-        read = READ(self._slot(session_id), user_id)
+        read = READ(self._keys_of(session_id), user_id)
         fields, media, codes = self.execute(*read)
         session = _session(session_id, _pairs(fields))
         return session, unpack_media(media), _pairs(codes)
@@ -1276,7 +1275,7 @@ class Store:
             f"({before}", "-inf", "LIMIT", 0, limit + 1,
         )]
         shown, more = ids[:limit], ids[limit:]
-        replies = self.execute_many([SUMMARY(self._slot(i)) for i in shown])
+        replies = self.execute_many([SUMMARY(self._keys_of(i)) for i in shown])
         rows = [
             Summary(_session(i, _pairs(fields)), bool(links), int(opens or 0),
                     int(signups or 0))
@@ -1294,7 +1293,7 @@ class Store:
         if patch.media is not UNSET:
             media, more["mediaCount"] = pack_media(patch.media), len(patch.media)
         fields = flat(to_fields(patch, **more))
-        update = UPDATE(self._slot(session_id), user_id, media, *fields)
+        update = UPDATE(self._keys_of(session_id), user_id, media, *fields)
         return _session(session_id, _pairs(self.execute(*update)))
 
     def delete_session(self, session_id: int, user_id: str) -> None:
@@ -1302,7 +1301,7 @@ class Store:
         Raises SessionNotFound, NotOwner."""
         with self._journaled(SessionStep(session_id, user_id)):
             older = [self.keys.visitors(session_id, today(ago)) for ago in (-1, 1, 2)]
-            self.execute(*REMOVE((*self._slot(session_id), *older), user_id))
+            self.execute(*REMOVE((*self._keys_of(session_id), *older), user_id))
             self.purge(session_id, user_id)
 
     def purge(self, session_id: int, owner: str = "") -> None:
@@ -1337,7 +1336,7 @@ class Store:
         new_code = str(uuid.uuid4())
         known: str = self._places.get(key, new_code)
         (chosen, sealed), pointer = self.execute_many([
-            SHARE(self._slot(session_id), user_id, audience, new_code),
+            SHARE(self._keys_of(session_id), user_id, audience, new_code),
             ("GET", self.keys.share(known)),
         ])
         code: str = chosen.decode()
@@ -1353,7 +1352,7 @@ class Store:
         """Point the code at its session, then list it there, if the session stands."""
         pointer = self.keys.share(step.code)
         self.execute("SET", pointer, step.session_id)
-        slot = self._slot(step.session_id)
+        slot = self._keys_of(step.session_id)
         if self.execute(*SEAL(slot, step.audience, step.code)):
             return True
         self.execute("DEL", pointer)
@@ -1415,7 +1414,7 @@ class Store:
 
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's counters. Raises SessionNotFound, NotOwner."""
-        hashes = self.execute(*STATS(self._slot(session_id), user_id))
+        hashes = self.execute(*STATS(self._keys_of(session_id), user_id))
         return _stats(days, *map(_counts, hashes))
 
     def visitor_key(self, day: str) -> bytes:
@@ -1839,7 +1838,7 @@ def handle_error(error: Exception) -> Response:
         message=problem.message, request_id=body["requestId"],
         retry_after=body.get("retryAfter"),
     )
-    return Answer(html, problem.status, problem.headers, content_type=HTML)
+    return Answer.of(html.encode(), HTML, problem.status, problem.headers)
 
 
 # ------------------------------------------------------------------------- JSON API
@@ -2154,8 +2153,8 @@ def session_stats_csv(user_id: str, session_id: int) -> Response:
     writer.writeheader()
     writer.writerows(store().session_stats(session_id, user_id, days).daily)
     name = f'attachment; filename="session-{session_id}-stats.csv"'
-    return Answer(table.getvalue(), content_type="text/csv; charset=utf-8",
-                    headers={"Content-Disposition": name})
+    return Answer.of(table.getvalue().encode(), "text/csv; charset=utf-8",
+                     headers={"Content-Disposition": name})
 
 
 @api.get("/shared/<code>/preview")
@@ -2348,7 +2347,7 @@ def home() -> Response:
                     next_url=following and f"{settings().path}/?{following}")
     else:
         html = page("welcome.html", None)
-    response = Answer(html, content_type=HTML)
+    response = Answer.of(html.encode(), HTML)
     code, viewer_id = request.args.get("ref", ""), account.id if account else ""
     if code and not exclusion(request.environ) and store().count_click(code, viewer_id):
         remember(response, code)
@@ -2559,7 +2558,7 @@ NOT_READY = {
 def metrics() -> Response:
     """Prometheus's text format."""
     text = prometheus.generate_latest(state().metrics.registry)
-    return Answer(text, content_type=prometheus.CONTENT_TYPE_LATEST)
+    return Answer.of(text, prometheus.CONTENT_TYPE_LATEST)
 
 
 class Metrics:
