@@ -24,7 +24,8 @@ INTRODUCTION = """\
 Written by `make bench` and `make bench-scale`; what is measured, and how, is in
 [bench.py](bench.py). Absolute figures belong to the machine and drift; the ratios of
 one run are the result. Figures are medians over the rounds, with the lowest and the
-highest round behind them.
+highest round behind them. What was tried on the row that is missed stands in the
+[README](../README.md#what-it-costs).
 """
 LABELS = {
     "yardstick": "yardstick: Flask `jsonify(ok=True)`",
