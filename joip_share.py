@@ -78,9 +78,9 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, MultiSocketServer
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import MapAdapter, Rule
+from werkzeug.routing import MapAdapter
 from werkzeug.security import check_password_hash, generate_password_hash
 
 HERE = Path(__file__).parent
@@ -95,7 +95,7 @@ BREAKER_COOLDOWN = 0.5  # seconds
 RESTED = 0.005  # seconds after which a connection may have been closed meanwhile
 ROUTE_LENGTH = 100  # characters of a method and path; what is longer is no link
 ROUTES_KNOWN = 8192  # routes remembered in the process: some 8 MB
-PREVIEWS_KNOWN = 1024  # previews and pages of them, ready in the process: some 10 MB
+PREVIEWS_KNOWN = 1024  # previews, and pages of them: some 10 MB, at worst 100
 KNOWN_LIMIT = 50_000  # codes and slots remembered in the process: some 50 MB
 
 
@@ -259,6 +259,7 @@ class Keys:
         self.last_session_id = f"{prefix}session:last-id"
         self.journal = f"{prefix}journal"
         self.importing = f"{prefix}importing"
+        self.limits_key = f"{prefix}limits:key"
         self.probe = f"{prefix}probe"
         self.slot = functools.lru_cache(KNOWN_LIMIT)(self._slot)
 
@@ -281,6 +282,10 @@ class Keys:
 
     def user(self, user_id: str, part: str = "") -> str:
         return f"{self.prefix}user:{{{user_id}}}{part and ':' + part}"
+
+    def enrolment(self, user_id: str) -> tuple[str, str]:
+        """An account, and what says that it will never be."""
+        return self.user(user_id), self.user(user_id, "abandoned")
 
     def referral(self, code: str) -> str:
         return f"{self.prefix}referral:{code}"
@@ -697,6 +702,9 @@ class Connections:
             connection.send_packed_command([b"".join(map(pack_command, commands))])
             replies = [self._reply_or_error(connection) for _ in commands]
             self._local.used = time.monotonic()
+            for reply in replies:
+                if isinstance(reply, redis_py.exceptions.ReadOnlyError):
+                    connection.disconnect()  # its name may lead to a new master by now
             return replies
 
     def _connection(self) -> Any:
@@ -856,7 +864,7 @@ if reason == '' then
 elseif reason ~= 'uncounted' then
   redis.call('HINCRBY', stats, 'excluded:' .. reason, 1)
 end
-return {{reason, {SHARED_FIELDS}}}
+return {{viewer == owner and 'owner' or reason, {SHARED_FIELDS}}}
 """)
 
 # Closes: a play by someone whom the link was not meant for.
@@ -965,6 +973,19 @@ CREDIT = Script("""
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HINCRBY', KEYS[2], 'signups:' .. ARGV[1], 1)
 return redis.call('RPUSH', KEYS[3], ARGV[2])
+""")
+
+# Closes: an account acknowledged after its email was freed, because its process stood
+# still for so long that another one settled it.
+ENROL = Script("""
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+""")
+ABANDON = Script(f"""
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('SET', KEYS[2], '', 'EX', {DAY})
+return 1
 """)
 
 REPORT = Script("""
@@ -1155,8 +1176,9 @@ class Store:
         self._done(entry)
 
     def _done(self, entry: bytes) -> None:
-        self.execute("ZREM", self.keys.journal, entry)
-        self.settle()
+        with contextlib.suppress(StoreUnavailable):  # it is done; the rest can wait
+            self.execute("ZREM", self.keys.journal, entry)
+            self.settle()
 
     def unsettled(self, older_than: float = 0) -> list[tuple[bytes, Step]]:
         """Journal entries of at least that age in seconds, oldest first, and what they
@@ -1168,14 +1190,16 @@ class Store:
         return found
 
     def settle(self) -> int:
-        """Finish what a crash cut short; returns how many things that was."""
+        """Finish what a crash cut short; returns how many things that was. What cannot
+        be finished stays for later, or for `flask check`."""
         settled = 0
         for entry, step in self.unsettled(JOURNAL_PATIENCE):
-            if isinstance(step, UserStep):
-                self._settle_user(step)
-            else:
-                self._settle_session(step)
-            settled += self.execute("ZREM", self.keys.journal, entry)
+            with contextlib.suppress(StoreUnavailable):
+                if isinstance(step, UserStep):
+                    self._settle_user(step)
+                else:
+                    self._settle_session(step)
+                settled += self.execute("ZREM", self.keys.journal, entry)
         return settled
 
     def _settle_session(self, step: SessionStep) -> None:
@@ -1187,7 +1211,7 @@ class Store:
             self.purge(step.session_id, step.owner)
 
     def _settle_user(self, step: UserStep) -> None:
-        if not self.execute("EXISTS", self.keys.user(step.user_id)):
+        if self.execute(*ABANDON(self.keys.enrolment(step.user_id))):
             for key in (self.keys.email(step.digest),
                         self.keys.referral(step.referral_code)):
                 self.execute(*FORGET([key], step.user_id))
@@ -1212,7 +1236,8 @@ class Store:
                 self.execute(*FORGET([self.keys.email(digest)], account.id))
                 return self.register(email, name, password)
             fields = flat(to_fields(account))
-            self.execute("HSET", self.keys.user(account.id), *fields)
+            if not self.execute(*ENROL(self.keys.enrolment(account.id), *fields)):
+                raise StoreUnavailable("Abandoned")
         return account
 
     def _claim(self, key: str, user_id: str) -> bool:
@@ -1420,19 +1445,22 @@ class Store:
     def visitor_key(self, day: str) -> bytes:
         """That day's random HMAC key, the same in every process, gone in two days."""
         if day not in self._visitor_keys:
-            key = self.keys.visitors_key(day)
-            self.execute("SET", key, secrets.token_bytes(32), "NX", "EX", 2 * DAY)
-            found = self.execute("GET", key)
-            if found is None:
-                raise StoreUnavailable("KeyLost")
+            found = self._shared_random(self.keys.visitors_key(day), "EX", 2 * DAY)
             self._visitor_keys = {day: found}
         return self._visitor_keys[day]
 
-    def pseudonym(self, person: str) -> bytes:
-        """HMAC-SHA-256 of a person by the key of the day."""
-        mac = _keyed(self.visitor_key(today())).copy()
-        mac.update(person.encode())
-        return mac.digest()
+    @functools.cached_property
+    def limits_key(self) -> bytes:
+        """The random HMAC key of those whose attempts are counted, for an hour."""
+        return self._shared_random(self.keys.limits_key)
+
+    def _shared_random(self, key: str, *life: Any) -> bytes:
+        """The same random bytes in every process, made on first demand."""
+        self.execute("SET", key, secrets.token_bytes(32), "NX", *life)
+        found: bytes | None = self.execute("GET", key)
+        if found is None:
+            raise StoreUnavailable("KeyLost")
+        return found
 
     # Referrals
 
@@ -1477,6 +1505,13 @@ class Store:
         counts, rows, rest = self.execute(*REPORT(keys, limit - 1, cursor))
         history = [_signup.decode(row) for row in reversed(rows)]
         return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
+
+
+def pseudonym(person: str, key: bytes) -> bytes:
+    """HMAC-SHA-256 of a person, who cannot be told from it once the key is gone."""
+    mac = _keyed(key).copy()
+    mac.update(person.encode())
+    return mac.digest()
 
 
 @functools.lru_cache(maxsize=2)
@@ -1602,14 +1637,14 @@ def visit() -> Visit:
     """This request as the counters see it; asks for the login only if a cookie came."""
     environ = request.environ
     reason = exclusion(environ)
-    if reason == "prefetch":  # the same page is shown later, perhaps
-        return Visit(current_user_id() or "", reason)
-    if reason:
+    if reason == "bot":
         return Visit(reason=reason)
+    if reason:  # the same page may be shown later
+        return Visit(current_user_id() or "", reason)
     service = state()
     network = truncated_address(environ.get("REMOTE_ADDR", ""))
     person = f"{network}\n{environ.get('HTTP_USER_AGENT', '')}"
-    visitor = service.store.pseudonym(person)
+    visitor = pseudonym(person, service.store.visitor_key(today()))
     referer = environ.get("HTTP_REFERER")
     host = referring_host(referer, service.settings.host) if referer else ""
     viewer_id = current_user_id() if "HTTP_COOKIE" in environ else ""
@@ -1783,13 +1818,18 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "EMAIL_TAKEN": (409, "There is already an account with this email"),
     "BODY_TOO_LARGE": (413, "The body is larger than 1 MiB"),
     "UNSUPPORTED_MEDIA_TYPE": (415, "The body must be application/json"),
+    "RANGE_NOT_SATISFIABLE": (416, "There is no such part of it"),
     "RATE_LIMITED": (429, "Too many attempts, please wait"),
     "INTERNAL_ERROR": (500, "Something went wrong on our side"),
     "NOT_IMPLEMENTED": (501, "Only format=json is offered"),
     "STORE_UNAVAILABLE": (503, "The service is briefly unavailable"),
 }
 
-HTTP_ERRORS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE"}
+HTTP_ERRORS = {
+    404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE",
+    416: "RANGE_NOT_SATISFIABLE",
+}
+HTTP_ERROR_HEADERS = ("Allow", "Content-Range")
 
 
 def as_problem(error: Exception) -> Problem:
@@ -1803,8 +1843,8 @@ def as_problem(error: Exception) -> Problem:
         if status == 404 and request.path.startswith(("/shared/", "/api/shared/")):
             return Problem(NotShared.code)  # a code with a slash is malformed, too
         fallback = "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"
-        allow = {k: v for k, v in error.get_headers() if k == "Allow"}
-        return Problem(HTTP_ERRORS.get(status, fallback), headers=allow)
+        headers = {k: v for k, v in error.get_headers() if k in HTTP_ERROR_HEADERS}
+        return Problem(HTTP_ERRORS.get(status, fallback), headers=headers)
     if isinstance(error, BadIntervals):
         return validation_problem("must not be above intervalMax - at `$.intervalMin`")
     if isinstance(error, Refusal):
@@ -2247,10 +2287,10 @@ FAILED_LOGINS = Limit("login", 5, 900)
 
 def enforce(limit: Limit, *who: str, spend: bool = True) -> None:
     """429 after too many attempts; `spend` counts this one. Counted in Redis, for all
-    processes; who it was is an HMAC with the day's key: no address, no email."""
+    processes; who it was is an HMAC: no address, no email."""
     if not settings().ratelimit_enabled:
         return
-    person = store().pseudonym("\n".join(who)).hex()
+    person = pseudonym("\n".join(who), store().limits_key).hex()
     attempts = store().keys.attempts(limit.name, person)
     count, left = store().execute(*ATTEMPT([attempts], int(spend), limit.seconds))
     if count - spend < limit.amount:
@@ -2409,7 +2449,7 @@ def shared_page(code: str) -> Response:
     referral = match[1] if match else ""
     seen_by = visit()
     opened = store().open_shared(code, seen_by, referral)
-    beacon = opened.reason in ("", "prefetch")
+    beacon = opened.reason not in ("bot", "owner")
     html = state().preview_page(opened.preview, bool(seen_by.viewer), beacon)
     response = Answer.of(html, HTML)
     if opened.clicked:
@@ -2667,16 +2707,21 @@ STATUS_LINES = {int(s): f"{int(s)} {s.phrase.upper()}" for s in HTTPStatus}
 
 
 class Route(MapAdapter):
-    """Werkzeug's routing of one path and method, done once: links are opened often."""
+    """Werkzeug's routing of one path and method, done once: links are opened often.
 
-    @functools.cached_property
-    def _found(self) -> tuple[Rule, Mapping[str, Any]]:
-        return super().match(return_rule=True)
+    Raises Werkzeug's NotFound or MethodNotAllowed when it is made.
+    """
 
-    def match(  # type: ignore[override]
-        self, path: str | None = None, method: str = "", **_: Any
-    ) -> Any:
-        return super().match(path, method) if method else self._found
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._found = super().match(return_rule=True)
+
+    def match(self, path: Any = None, *asked: Any, **more: Any) -> Any:  # type: ignore[override]
+        """What was found, for who asks as Flask does; else Werkzeug's answer."""
+        if path or asked or more != {"return_rule": True}:
+            return super().match(path, *asked, **more)
+        rule, arguments = self._found
+        return rule, dict(arguments)
 
 
 class JoipShare(Flask):
@@ -2728,7 +2773,10 @@ class JoipShare(Flask):
     def create_url_adapter(self, request: flask.Request | None) -> Route | None:
         if request is None:
             return None
-        path, method = request.environ["PATH_INFO"], request.environ["REQUEST_METHOD"]
+        environ = request.environ
+        if environ.get("joip_share.outside"):
+            raise NotFound
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         short = len(path) + len(method) <= ROUTE_LENGTH
         return self._known_route(path, method) if short else self._route(path, method)
 
@@ -2747,24 +2795,23 @@ class JoipShare(Flask):
         return self.process_response(self.make_response(result))
 
     def preprocess_request(self) -> None:
-        """Name the request; refuse what is outside, from another site or too large."""
+        """Name the request; refuse what is from another site or too large."""
         environ = request.environ
         environ["joip_share.started"] = time.perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else new_request_id()
         environ["joip_share.id"] = request_id
         environ["joip_share.headers"] = (*self._headers, ("X-Request-ID", request_id))
-        if environ.get("joip_share.outside"):
-            raise Problem("NOT_FOUND")
         if environ["REQUEST_METHOD"] not in SAFE_METHODS:
             refuse_cross_site(environ, self.settings.origin)
             if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY:
                 raise Problem("BODY_TOO_LARGE")
 
     def process_response(self, response: Response) -> Response:
-        """Metrics, the log line and the login's cookie of every request."""
+        """The login's cookie, the metrics and the log line of every request."""
         context: Any = request_ctx._get_current_object()  # type: ignore[attr-defined]
         environ, rule = context.request.environ, context.request.url_rule
+        self.session_interface.save_session(self, context.session, response)
         seconds = time.perf_counter() - environ["joip_share.started"]
         route = rule.rule if rule else "(none)"
         method, status = environ["REQUEST_METHOD"], response.status_code
@@ -2781,17 +2828,20 @@ class JoipShare(Flask):
             write_log(line)
         if self.drain.stopping:
             close_connection(environ)
-        self.session_interface.save_session(self, context.session, response)
         return response
 
 
 def write_log(line: Mapping[str, Any]) -> None:
     """One JSON object a line, in one write; a log that is gone stops no request."""
-    with contextlib.suppress(OSError):
-        os.write(STDERR, to_json(line) + b"\n")
+    if sys.stderr:  # else it was closed, and its descriptor is somebody else's by now
+        with contextlib.suppress(OSError):
+            os.write(STDERR, to_json(line) + b"\n")
 
 
 STDERR = 2  # as a file descriptor
+
+
+A_PATH = re.compile(r"(?<!\S)/\S*")  # in waitress's own words; a link is a secret
 
 
 class JsonFormatter(logging.Formatter):
@@ -2799,7 +2849,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": timestamp(), "level": record.levelname.lower(),
-                "message": record.getMessage()}
+                "message": A_PATH.sub("/…", record.getMessage())}
         if flask.has_request_context():
             line["requestId"] = request.environ.get("joip_share.id", "")
         if record.exc_info and record.exc_info[2]:
@@ -3530,7 +3580,8 @@ def _production_settings() -> Settings:
 # What the Procfile gives waitress, for the service to try.
 SERVER = {
     "host": "127.0.0.1", "threads": 8, "send_bytes": 18_000, "connection_limit": 1000,
-    "asyncore_use_poll": True, "clear_untrusted_proxy_headers": False, "ident": "",
+    "channel_timeout": 30, "asyncore_use_poll": True, "ident": "",
+    "max_request_body_size": 10 << 20, "clear_untrusted_proxy_headers": False,
 }
 
 
