@@ -1229,7 +1229,8 @@ class Store:
             referral_code=new_referral_code(), created_at=timestamp(),
         )
         digest = email_digest(email)
-        with self._journaled(UserStep(account.id, digest, account.referral_code)):
+        step = UserStep(account.id, digest, account.referral_code)
+        with self._journaled(step):
             if not self._claim(self.keys.email(digest), account.id):
                 raise EmailTaken
             if not self._claim(self.keys.referral(account.referral_code), account.id):
@@ -1237,6 +1238,7 @@ class Store:
                 return self.register(email, name, password)
             fields = flat(to_fields(account))
             if not self.execute(*ENROL(self.keys.enrolment(account.id), *fields)):
+                self._settle_user(step)
                 raise StoreUnavailable("Abandoned")
         return account
 
@@ -1655,7 +1657,7 @@ def visit() -> Visit:
 
 
 class Login(ServerSideSession):
-    """Flask's `session`: read from the store when it is first asked, not before."""
+    """Flask's `session`: read from the store by the first `get`, not before."""
 
     def __init__(self, read: Callable[[], tuple[str, dict[str, Any]]]) -> None:
         self._read: Callable[[], tuple[str, dict[str, Any]]] | None = read

@@ -236,6 +236,14 @@ def test_five_failed_sign_ins_and_even_the_right_password_waits(limited):
     assert_limited(sign_in(limited(), email="ADA@example.com", **right), 5, 900)
 
 
+def test_midnight_gives_no_new_attempts(limited, clock):
+    clock(-30)
+    for _ in range(5):
+        refused(sign_in(limited()), 401, "INVALID_CREDENTIALS")
+    clock(30)
+    refused(sign_in(limited()), 429, "RATE_LIMITED")
+
+
 def test_failed_sign_ins_count_for_one_address_and_email_only(limited):
     limited().sign_up("ada@example.com", password="pass-phrase")
     limited().sign_up("eve@example.com", password="pass-phrase")

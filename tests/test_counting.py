@@ -91,6 +91,17 @@ def test_the_owners_own_visit_is_left_out(owner, shared, preview):
     assert counts(owner) == {"owner": 1}
 
 
+def test_the_owners_page_carries_no_beacon_even_if_prerendered(owner, guest, shared):
+    prerender = {"Sec-Purpose": "prefetch;prerender"}
+    for headers in ({}, prerender):
+        page, others = (
+            person.get(f"/shared/{shared}", headers=headers).text
+            for person in (owner, guest)
+        )
+        assert "data-seen" in others
+        assert "data-seen" not in page
+
+
 @pytest.mark.parametrize("preview", PREVIEWS)
 def test_somebody_else_signed_in_is_counted(owner, guest, shared, preview):
     guest.get(preview.format(shared))

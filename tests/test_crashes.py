@@ -151,6 +151,37 @@ def test_an_operation_may_crash_before_each_exchange(redis_server, name):
     assert exchanges > 2
 
 
+def test_an_account_that_was_settled_away_meanwhile_is_not_acknowledged(redis_server):
+    """As when the process, or its machine, stood still for longer than the patience."""
+    refused = 0
+    for exchanges in range(12):
+        place = Place(redis_server)
+
+        def settle(place=place) -> None:
+            place.broken(aged=True)
+
+        try:
+            account = OPERATIONS["register"](place.stopping(exchanges, settle), place)
+        except joip_share.StoreUnavailable:
+            refused += 1
+            account = OPERATIONS["register"](place.store, place)
+        assert place.store.account_by_email("new@example.com").id == account.id
+        assert place.store.referrer(account.referral_code) == account.id
+        assert_sound(place, {})
+    assert refused >= 2
+
+
+def test_what_cannot_be_settled_holds_nobody_up(redis_server):
+    place = Place(redis_server)
+    stuck = joip_share.to_json(joip_share.SessionStep(9, "nobody", "*", "a code"))
+    place.redis.set("session:{9}:shares", "no hash")
+    settled = joip_share.to_json(joip_share.SessionStep(8, "nobody"))
+    place.redis.zadd("journal", {stuck: 0, settled: 1})
+    for name in ("create", "share", "delete", "register"):
+        assert attempt(place.store, name, place)
+    assert place.redis.zrange("journal", 0, -1) == [stuck]
+
+
 # Those that touch the same keys.
 PAIRS = [
     ("register", "register"),

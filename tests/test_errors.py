@@ -4,6 +4,7 @@ import re
 import socket
 
 import fakeredis
+import flask
 import pytest
 
 import joip_share
@@ -116,9 +117,20 @@ def test_a_path_seen_before_is_routed_as_the_first_time(owner, visitor):
             assert allow == {"GET", "HEAD", "OPTIONS"}
 
 
+def test_what_a_view_does_to_its_arguments_is_not_remembered(app, visitor):
+    def view(name):
+        flask.request.view_args["name"] = flask.request.view_args["more"] = "changed"
+        return name
+
+    app.add_url_rule("/echo/<name>", view_func=view)
+    assert [visitor.get("/echo/me").text for _ in range(3)] == ["me"] * 3
+
+
 def test_only_routes_that_may_be_links_are_remembered(app, visitor):
     """So that nobody can fill the memory with paths or methods of any length."""
     before = app._known_route.cache_info().currsize
+    assert visitor.get("/nowhere").status_code == 404
+    assert visitor.open("/healthz", method="PUT").status_code == 405
     assert visitor.get("/shared/" + "x" * 200).status_code == 404
     assert visitor.open("/login", method="X" * 200).status_code == 405
     assert app._known_route.cache_info().currsize == before
@@ -138,6 +150,24 @@ def test_head_answers_as_get_does_without_the_body(owner):
         assert head.data == b""
         kept = {k: v for k, v in get.headers if k not in ("Date", "Content-Length")}
         assert {k: v for k, v in head.headers if k in kept} == kept
+
+
+def test_head_is_as_long_as_get_whoever_asks(owner, visitor, new_visitor):
+    guest = new_visitor()
+    guest.sign_up("guest@example.com")
+    code = owner.share(owner.make_session())["shareCode"]
+    for person in (visitor, guest, owner):
+        for path in (f"/shared/{code}", f"/api/shared/{code}/preview"):
+            head, get = (person.open(path, method=m) for m in ("HEAD", "GET"))
+            assert head.data == b""
+            assert head.headers["Content-Length"] == str(len(get.data))
+
+
+def test_a_part_that_is_not_there_is_416(visitor):
+    ranges = {"Range": "bytes=1000000-"}
+    answer = visitor.get("/static/favicon.svg", headers=ranges)
+    assert answer.status_code == 416
+    assert answer.headers["Content-Range"].startswith("bytes */")
 
 
 # X-Request-ID

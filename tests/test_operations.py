@@ -1,6 +1,7 @@
 """Health, readiness, warnings at the start, metrics, log lines, deploy/'s files."""
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from contextlib import ExitStack
 import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
+from waitress.adjustments import Adjustments
 
 import joip_share
 from conftest import Visitor
@@ -305,6 +307,21 @@ def test_a_log_that_nobody_reads_any_more_stops_no_request(visitor, capfd):
     assert answer.status_code == 200
 
 
+def test_a_closed_standard_error_is_not_written_to(visitor, capfd, monkeypatch):
+    """Its descriptor may be a client's connection by then."""
+    monkeypatch.setattr(sys, "stderr", None)
+    assert visitor.get("/login").status_code == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_link_is_no_word_of_a_log_line(logged):
+    logged()
+    logging.getLogger("waitress").error("Exception while serving /shared/secret?r=me")
+    text, (line,) = logged()
+    assert line["message"] == "Exception while serving /…"
+    assert "secret" not in text
+
+
 def test_all_that_a_running_service_writes_is_json(live):
     client = Client(live.url)
     for path in ("/", "/login?next=/x", "/nowhere", "/api/nowhere", UNKNOWN):
@@ -356,6 +373,20 @@ def test_the_unit_runs_what_the_procfile_runs_pinned_to_a_core():
     assert unit()["CPUAffinity"] == ["%i"]
     limit = next(o for o in options if o.startswith("--connection-limit="))
     assert int(unit()["LimitNOFILE"][0]) > 2 * int(limit.partition("=")[2])
+
+
+@pytest.mark.filterwarnings("ignore:send_bytes")
+def test_the_service_to_try_is_served_as_the_procfile_does():
+    procfile = (ROOT / "Procfile").read_text().partition("waitress-serve ")[2]
+    port, *options = shlex.split(procfile)
+    given, (app,) = Adjustments.parse_args(options)
+    assert app == "joip_share:create_app"
+    assert port == "--port=${PORT:-8000}"
+    del given["help"], given["call"]
+    wanted, tried = Adjustments(**given), Adjustments(**joip_share.SERVER)
+    assert joip_share.SERVER.keys() - given.keys() == {"host"}
+    for name in given:
+        assert getattr(tried, name) == getattr(wanted, name), name
 
 
 def test_the_unit_gives_the_service_time_to_stop():

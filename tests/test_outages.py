@@ -271,6 +271,19 @@ def test_a_connection_that_redis_closed_is_not_noticed(live_bed):
         assert opens_of(live_bed) == counted + n
 
 
+def test_a_master_that_was_demoted_is_asked_no_more(bed):
+    """Its name, or a balancer, may lead to the new one by now."""
+    settings = joip_share.Settings(redis_url=bed.server.url)
+    store = joip_share.create_app(settings).store
+    connection = store.execute("CLIENT", "ID")
+    bed.client.replicaof("127.0.0.1", free_port())
+    with pytest.raises(joip_share.StoreUnavailable, match="ReadOnlyError"):
+        store.create_session(joip_share.Account("1", "", "", "", "", ""),
+                             joip_share.NewSession("A walk"))
+    bed.client.replicaof("NO", "ONE")
+    assert store.execute("CLIENT", "ID") != connection
+
+
 def test_scripts_that_redis_forgot_are_loaded_anew_and_count_once(live_bed):
     counted = opens_of(live_bed)
     for n in range(1, 4):

@@ -190,3 +190,12 @@ def test_behind_the_same_nginx(tmp_path):
             outside = requests.get(f"{nginx.url}/shared/{code}", timeout=5)
             assert outside.status_code == 404
             service.kill()
+
+
+def test_what_is_outside_counts_as_no_route(app):
+    outside = Visitor(app)
+    for path in ("/healthz", "/api/sessions/7", "/shared/x"):
+        assert outside.get(path).status_code == 404
+    metrics = Below(app).get("/metrics").text
+    assert 'route="(none)",status="404"' in metrics.replace('method="GET",', "")
+    assert 'route="/healthz"' not in metrics
