@@ -77,6 +77,7 @@ from redis.retry import Retry
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, MultiSocketServer
+from waitress.task import ErrorTask
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -228,7 +229,7 @@ class RedisUrl:
         )
         hosts = [re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", host)
                  for host in (match["hosts"].split(",") if match else [""])]
-        if not match or not all(h and int(h[2]) < 65536 for h in hosts):
+        if not match or not all(h and 0 < int(h[2]) < 65536 for h in hosts):
             raise ConfigError("REDIS_URL is malformed: expected host:port,host:port")
         if (scheme == "redis+sentinel") != bool(match["service"]):
             raise ConfigError("REDIS_URL: redis+sentinel, and only it, ends in /NAME")
@@ -1802,6 +1803,18 @@ class Problem(Exception):
         self.details = details
         self.headers = dict(headers or {})
 
+    def body(self, request_id: str) -> dict[str, Any]:
+        """What is told, in the one shape of every error."""
+        told: dict[str, Any] = {
+            "error": HTTPStatus(self.status).phrase, "message": self.message,
+            "code": self.code, "requestId": request_id,
+        }
+        if self.details:
+            told["details"] = self.details
+        if self.status == 429:
+            told["retryAfter"] = int(self.headers["Retry-After"])
+        return told
+
 
 PROBLEMS: dict[str, tuple[int, str]] = {
     "INVALID_REQUEST": (400, "The request is not valid"),
@@ -1822,14 +1835,16 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "UNSUPPORTED_MEDIA_TYPE": (415, "The body must be application/json"),
     "RANGE_NOT_SATISFIABLE": (416, "There is no such part of it"),
     "RATE_LIMITED": (429, "Too many attempts, please wait"),
+    "HEADERS_TOO_LARGE": (431, "The headers are too large"),
     "INTERNAL_ERROR": (500, "Something went wrong on our side"),
-    "NOT_IMPLEMENTED": (501, "Only format=json is offered"),
+    "NOT_IMPLEMENTED": (501, "This is not offered"),
     "STORE_UNAVAILABLE": (503, "The service is briefly unavailable"),
 }
 
 HTTP_ERRORS = {
     404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE",
-    416: "RANGE_NOT_SATISFIABLE",
+    416: "RANGE_NOT_SATISFIABLE", 431: "HEADERS_TOO_LARGE", 500: "INTERNAL_ERROR",
+    501: "NOT_IMPLEMENTED",
 }
 HTTP_ERROR_HEADERS = ("Allow", "Content-Range")
 
@@ -1863,16 +1878,7 @@ def handle_error(error: Exception) -> Response:
     if problem.code == "STORE_UNAVAILABLE":
         state().metrics.store_errors.inc()
         flask.session.modified = False  # the login is not written at the end either
-    body: dict[str, Any] = {
-        "error": HTTPStatus(problem.status).phrase,
-        "message": problem.message,
-        "code": problem.code,
-        "requestId": request.environ["joip_share.id"],
-    }
-    if problem.details:
-        body["details"] = problem.details
-    if problem.status == 429:
-        body["retryAfter"] = int(problem.headers["Retry-After"])
+    body = problem.body(request.environ["joip_share.id"])
     if re.match(r"/(api|oembed|metrics)(/|$)", request.path):
         return answer(body, problem.status, problem.headers)
     html = page(
@@ -2497,7 +2503,7 @@ def play_page(account: Account, code: str) -> str:
 def oembed() -> Response:
     """oEmbed 1.0 (https://oembed.com) of a share URL; opens nothing, counts nothing."""
     if request.args.get("format", "json") != "json":
-        raise Problem("NOT_IMPLEMENTED")
+        raise Problem("NOT_IMPLEMENTED", "Only format=json is offered")
     code = shared_code(request.args.get("url", ""))
     preview = store().open_shared(code, Visit()).preview
     link: dict[str, Any] = {
@@ -2639,6 +2645,7 @@ class Metrics:
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"))
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 HSTS = {"Strict-Transport-Security": "max-age=31536000"}
+NO_ROUTE = "(none)"
 UNLOGGED = frozenset(("/healthz", "/readyz"))
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -2803,11 +2810,15 @@ class JoipShare(Flask):
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else new_request_id()
         environ["joip_share.id"] = request_id
-        environ["joip_share.headers"] = (*self._headers, ("X-Request-ID", request_id))
+        environ["joip_share.headers"] = self.common_headers(request_id)
         if environ["REQUEST_METHOD"] not in SAFE_METHODS:
             refuse_cross_site(environ, self.settings.origin)
-            if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY:
-                raise Problem("BODY_TOO_LARGE")
+        if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY:
+            raise Problem("BODY_TOO_LARGE")
+
+    def common_headers(self, request_id: str) -> tuple[tuple[str, str], ...]:
+        """The headers of every answer."""
+        return (*self._headers, ("X-Request-ID", request_id))
 
     def process_response(self, response: Response) -> Response:
         """The login's cookie, the metrics and the log line of every request."""
@@ -2815,22 +2826,54 @@ class JoipShare(Flask):
         environ, rule = context.request.environ, context.request.url_rule
         self.session_interface.save_session(self, context.session, response)
         seconds = time.perf_counter() - environ["joip_share.started"]
-        route = rule.rule if rule else "(none)"
+        route = rule.rule if rule else NO_ROUTE
         method, status = environ["REQUEST_METHOD"], response.status_code
+        self.record(environ["joip_share.id"], method, route, status, seconds)
+        if self.drain.stopping:
+            close_connection(environ)
+        return response
+
+    def record(
+        self, request_id: str, method: str, route: str, status: int, seconds: float
+    ) -> None:
+        """Metrics and the log line of an answered request."""
         if method not in KNOWN_METHODS:
             method = "OTHER"
         self.metrics.observe(route, method, status, seconds)
         if route not in UNLOGGED and log.isEnabledFor(logging.INFO):
             # No path, query, cookie or address: a link is a secret.
-            line = {
+            write_log({
                 "time": timestamp(), "level": "info", "message": "request",
-                "requestId": environ["joip_share.id"], "method": method,
-                "route": route, "status": status, "ms": round(seconds * 1000, 2),
-            }
-            write_log(line)
-        if self.drain.stopping:
-            close_connection(environ)
-        return response
+                "requestId": request_id, "method": method, "route": route,
+                "status": status, "ms": round(seconds * 1000, 2),
+            })
+
+    def take_process(self) -> None:
+        """Let signals stop the service, and waitress's own refusals look like ours."""
+        self.drain.install()
+        HTTPChannel.error_task_class = functools.partial(ServerRefusal, self)
+
+
+class ServerRefusal(ErrorTask):
+    """waitress's answer to what is no HTTP, or too much of it, before Flask sees it."""
+
+    def __init__(self, app: JoipShare, channel: HTTPChannel, request: Any) -> None:
+        super().__init__(channel, request)
+        self.app = app
+
+    def execute(self) -> None:
+        """Answer in the shape of every error, and close the connection."""
+        begun, request_id = time.perf_counter(), new_request_id()
+        problem = Problem(HTTP_ERRORS.get(self.request.error.code, "INVALID_REQUEST"))
+        body = to_json(problem.body(request_id))
+        self.status, self.content_length = STATUS_LINES[problem.status], len(body)
+        headers = self.app.common_headers(request_id)
+        self.response_headers += [("Content-Type", JSON), *headers, NO_STORE]
+        self.set_close_on_finish()
+        self.write(body)
+        method = getattr(self.request, "command", "")  # none where none was understood
+        seconds = time.perf_counter() - begun
+        self.app.record(request_id, method, NO_ROUTE, problem.status, seconds)
 
 
 def write_log(line: Mapping[str, Any]) -> None:
@@ -3560,7 +3603,7 @@ def create_app(
     if settings.path:
         app.wsgi_app = SubPath(app.wsgi_app, settings.path)  # type: ignore[method-assign]
     if production and click.get_current_context(silent=True) is None:
-        app.drain.install()
+        app.take_process()
         start_checks(app)
         gc.freeze()  # what is made by now stays, and need not be looked through again
     return app
@@ -3596,7 +3639,7 @@ def main() -> None:
         server = waitress.create_server(app, port=settings.port, **SERVER)
     except (ConfigError, OSError) as error:
         raise SystemExit(f"joip_share: {error}") from None
-    app.drain.install()
+    app.take_process()
     print(f"Joip Share on {settings.public_url}/", flush=True)
     if client is None:
         start_checks(app)

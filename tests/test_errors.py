@@ -1,7 +1,9 @@
 """One shape for every error, one id for every request, and who is turned away."""
 
+import json
 import re
 import socket
+from http import HTTPStatus
 
 import fakeredis
 import flask
@@ -9,7 +11,7 @@ import pytest
 
 import joip_share
 from conftest import Visitor
-from servers import Client
+from servers import Client, wait_for
 
 MADE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SHAPE = {"error", "message", "code", "requestId"}
@@ -46,6 +48,7 @@ def assert_shape(answer, status, code):
         ("POST", "/api/login", {"json": {}}, 400, "INVALID_REQUEST"),
         ("POST", "/api/login", {"data": "{}"}, 415, "UNSUPPORTED_MEDIA_TYPE"),
         ("POST", "/api/login", {"data": bytes(2**20 + 1)}, 413, "BODY_TOO_LARGE"),
+        ("GET", "/api/sessions", {"data": bytes(2**20 + 1)}, 413, "BODY_TOO_LARGE"),
         ("POST", "/api/logout", {"headers": {"Sec-Fetch-Site": "cross-site"}},
          403, "CROSS_SITE"),
         ("GET", "/api/shared/x/preview", {}, 404, "SHARED_SESSION_NOT_FOUND"),
@@ -306,6 +309,36 @@ def test_no_request_line_makes_a_500(live, line):
     answer = raw(live, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert re.match(rb"HTTP/1.1 (2\d\d|4\d\d) ", answer), answer[:200]
     assert b"Traceback" not in answer
+
+
+REFUSED = [
+    (b"POST /api/login HTTP/1.1\r\nContent-Length: 11534336\r\n\r\n", 413),
+    (b"GET /api/auth/user HTTP/1.1\r\nX: ".ljust(1 << 18, b"x"), 431),
+    (b"POST /api/login HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+    (b"POST /api/login HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    (b"GET /api/shared/\xff\xfe/preview HTTP/1.1\r\n\r\n", 400),
+    (b"GET /api/auth/user HTTP/1.1\r\nBad Header: x\r\n\r\n", 400),
+    (b"nonsense\r\n\r\n", 400),
+]
+
+
+@pytest.mark.parametrize(("sent", "status"), REFUSED, ids=range(len(REFUSED)))
+def test_what_waitress_itself_refuses_has_the_shape_too(live, sent, status):
+    head, _, body = raw(live, sent).partition(b"\r\n\r\n")
+    status_line, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert re.match(f"HTTP/1.[01] {status} ", status_line)
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Content-Length"] == str(len(body))
+    assert headers["Connection"] == "close"
+    assert joip_share.SECURITY_HEADERS.items() <= headers.items()
+    told = json.loads(body)
+    assert set(told) == SHAPE
+    assert told["requestId"] == headers["X-Request-Id"]
+    assert told["error"] == HTTPStatus(status).phrase
+    line = wait_for(lambda: re.search(f".*{told['requestId']}.*", live.said()))
+    logged = json.loads(line[0])
+    assert (logged["route"], logged["status"]) == ("(none)", status)
 
 
 @pytest.mark.parametrize(
