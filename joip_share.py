@@ -1239,7 +1239,7 @@ class Store:
                 return self.register(email, name, password)
             fields = flat(to_fields(account))
             if not self.execute(*ENROL(self.keys.enrolment(account.id), *fields)):
-                self._settle_user(step)
+                self._settle_user(step)  # frees what was claimed since
                 raise StoreUnavailable("Abandoned")
         return account
 
@@ -1883,7 +1883,7 @@ def handle_error(error: Exception) -> Response:
         return answer(body, problem.status, problem.headers)
     html = page(
         "error.html", None, status=problem.status, title=body["error"],
-        message=problem.message, request_id=body["requestId"],
+        message=problem.message, code=problem.code, request_id=body["requestId"],
         retry_after=body.get("retryAfter"),
     )
     return Answer.of(html.encode(), HTML, problem.status, problem.headers)

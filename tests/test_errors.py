@@ -109,6 +109,16 @@ def test_a_wrong_method_is_told_which_are_right(visitor, path, allowed):
     assert allowed <= set(re.split(r",\s*", options.headers["Allow"]))
 
 
+def test_a_page_tells_of_an_error_what_the_api_tells(visitor):
+    unknown = "/shared/00000000-0000-4000-8000-000000000000"
+    answer = visitor.get(unknown)
+    told = visitor.get(f"/api{unknown}/preview").json
+    told["requestId"] = answer.headers["X-Request-ID"]
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert [value for value in told.values() if value not in answer.text] == []
+
+
 def test_a_path_seen_before_is_routed_as_the_first_time(owner, visitor):
     code = owner.share(owner.make_session())["shareCode"]
     path = f"/api/shared/{code}/preview"
