@@ -2851,7 +2851,8 @@ class JoipShare(Flask):
     def take_process(self) -> None:
         """Let signals stop the service, and waitress's own refusals look like ours."""
         self.drain.install()
-        HTTPChannel.error_task_class = functools.partial(ServerRefusal, self)
+        refusal = functools.partial(ServerRefusal, self)
+        HTTPChannel.error_task_class = staticmethod(refusal)
 
 
 class ServerRefusal(ErrorTask):
