@@ -495,8 +495,8 @@ class Summary(Row):
 
 
 class Opened(Row):
-    """A preview, why its open was left out ("" when it counted), and whether the
-    referral code brought a click."""
+    """A preview, why its open was left out ("" when it counted, "owner" whenever it
+    was the owner's), and whether the referral code brought a click."""
 
     preview: Preview
     reason: str
@@ -1452,15 +1452,15 @@ class Store:
             self._visitor_keys = {day: found}
         return self._visitor_keys[day]
 
-    @functools.cached_property
+    @property
     def limits_key(self) -> bytes:
         """The random HMAC key of those whose attempts are counted, for an hour."""
         return self._shared_random(self.keys.limits_key)
 
     def _shared_random(self, key: str, *life: Any) -> bytes:
         """The same random bytes in every process, made on first demand."""
-        self.execute("SET", key, secrets.token_bytes(32), "NX", *life)
-        found: bytes | None = self.execute("GET", key)
+        offered = "SET", key, secrets.token_bytes(32), "NX", *life
+        found: bytes | None = self.execute_many([offered, ("GET", key)])[1]
         if found is None:
             raise StoreUnavailable("KeyLost")
         return found
@@ -1613,11 +1613,16 @@ def truncated_address(address: str) -> str:
     return str(ipaddress.ip_network(f"{ip}/{bits}", strict=False))
 
 
+def from_bot(environ: Mapping[str, Any]) -> bool:
+    """Whether a request says that it comes from a machine."""
+    return is_bot(environ.get("HTTP_USER_AGENT", "")[:512])
+
+
 def exclusion(environ: Mapping[str, Any]) -> str:
     """Why a request is not a person's: head, bot, prefetch, or "" when it is."""
     if environ["REQUEST_METHOD"] == "HEAD":
         return "head"
-    if is_bot(environ.get("HTTP_USER_AGENT", "")[:512]):
+    if from_bot(environ):
         return "bot"
     purpose = environ.get("HTTP_SEC_PURPOSE") or environ.get("HTTP_PURPOSE")
     return "prefetch" if purpose and "pre" in purpose.lower() else ""
@@ -1857,7 +1862,9 @@ def as_problem(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException):
         status = error.code or 500
-        if status == 404 and request.path.startswith(("/shared/", "/api/shared/")):
+        outside = request.environ.get("joip_share.outside")
+        links = ("/shared/", "/api/shared/")
+        if status == 404 and not outside and request.path.startswith(links):
             return Problem(NotShared.code)  # a code with a slash is malformed, too
         fallback = "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"
         headers = {k: v for k, v in error.get_headers() if k in HTTP_ERROR_HEADERS}
@@ -2457,7 +2464,7 @@ def shared_page(code: str) -> Response:
     referral = match[1] if match else ""
     seen_by = visit()
     opened = store().open_shared(code, seen_by, referral)
-    beacon = opened.reason not in ("bot", "owner")
+    beacon = opened.reason != "owner" and not from_bot(request.environ)
     html = state().preview_page(opened.preview, bool(seen_by.viewer), beacon)
     response = Answer.of(html, HTML)
     if opened.clicked:
@@ -2661,9 +2668,10 @@ SECURITY_HEADERS = {
 }
 
 
-def new_request_id() -> str:
-    """A name to find a request by in the log; it is no secret, so no system call."""
-    return f"{random.getrandbits(64):016x}"
+def accepted_request_id(given: str) -> str:
+    """The proxy's name for a request, else a new one to find it by in the log; it is
+    no secret, so it costs no system call."""
+    return given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
 
 
 def refuse_cross_site(environ: Mapping[str, Any], own_origin: str) -> None:
@@ -2807,8 +2815,7 @@ class JoipShare(Flask):
         """Name the request; refuse what is from another site or too large."""
         environ = request.environ
         environ["joip_share.started"] = time.perf_counter()
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else new_request_id()
+        request_id = accepted_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         environ["joip_share.id"] = request_id
         environ["joip_share.headers"] = self.common_headers(request_id)
         if environ["REQUEST_METHOD"] not in SAFE_METHODS:
@@ -2864,7 +2871,8 @@ class ServerRefusal(ErrorTask):
 
     def execute(self) -> None:
         """Answer in the shape of every error, and close the connection."""
-        begun, request_id = time.perf_counter(), new_request_id()
+        begun, asked = time.perf_counter(), self.channel.requests[0]
+        request_id = accepted_request_id(asked.headers.get("X_REQUEST_ID", ""))
         problem = Problem(HTTP_ERRORS.get(self.request.error.code, "INVALID_REQUEST"))
         body = to_json(problem.body(request_id))
         self.status, self.content_length = STATUS_LINES[problem.status], len(body)
@@ -2872,7 +2880,7 @@ class ServerRefusal(ErrorTask):
         self.response_headers += [("Content-Type", JSON), *headers, NO_STORE]
         self.set_close_on_finish()
         self.write(body)
-        method = getattr(self.request, "command", "")  # none where none was understood
+        method = getattr(asked, "command", "")  # none where none was understood
         seconds = time.perf_counter() - begun
         self.app.record(request_id, method, NO_ROUTE, problem.status, seconds)
 
@@ -2887,7 +2895,8 @@ def write_log(line: Mapping[str, Any]) -> None:
 STDERR = 2  # as a file descriptor
 
 
-A_PATH = re.compile(r"(?<!\S)/\S*")  # in waitress's own words; a link is a secret
+# What waitress says of a request that failed; a link is a secret.
+ITS_PATH = re.compile(r"(?<=while serving ).*", re.DOTALL)
 
 
 class JsonFormatter(logging.Formatter):
@@ -2895,7 +2904,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": timestamp(), "level": record.levelname.lower(),
-                "message": A_PATH.sub("/…", record.getMessage())}
+                "message": ITS_PATH.sub("…", record.getMessage())}
         if flask.has_request_context():
             line["requestId"] = request.environ.get("joip_share.id", "")
         if record.exc_info and record.exc_info[2]:
@@ -3090,8 +3099,9 @@ class Check:
         if not any(self._look(key)):
             return []
         if self.redis.type(self.keys.journal) == b"zset":
-            steps = (astuple(step) for _, step in self.store.unsettled())
-            self._under_way = {str(x) for step in steps for x in step if x}
+            stuck = dict(self.store.unsettled(JOURNAL_PATIENCE))
+            young = [s for entry, s in self.store.unsettled() if entry not in stuck]
+            self._under_way = {str(x) for step in young for x in astuple(step) if x}
         return list(self._look(key))
 
     def _look(self, key: str) -> Iterator[Finding]:
@@ -3258,10 +3268,12 @@ class Check:
                 yield "has a row that cannot be read", self._do("LREM", key, 0, row)
 
     def _journal(self, key: str, _: str) -> Iterator[Finding]:
-        readable = {member for member, _ in self.store.unsettled()}
+        readable = dict(self.store.unsettled())
         for member, _ in self.redis.zscan_iter(key):
             if member not in readable:
                 yield "has an entry that cannot be read", self._do("ZREM", key, member)
+        if self.store.unsettled(JOURNAL_PATIENCE):
+            yield "has an entry that cannot be settled", self.store.settle
 
     def _importing(self, key: str, _: str) -> Iterator[Finding]:
         yield "says that an import was cut short: run it again", self._do()
@@ -3311,7 +3323,7 @@ def progress(store: Store, label: str) -> Any:
 def check_command(repair: bool) -> None:
     """Walk the whole store and report every broken invariant."""
     check, mended = Check(store()), 0
-    if not check.findings("journal"):
+    with contextlib.suppress(StoreUnavailable):  # a journal that is none is found below
         store().settle()
     while True:  # what is mended may bring to light what depends on it
         found, left = walk(check, repair)

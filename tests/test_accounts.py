@@ -236,6 +236,13 @@ def test_five_failed_sign_ins_and_even_the_right_password_waits(limited):
     assert_limited(sign_in(limited(), email="ADA@example.com", **right), 5, 900)
 
 
+def test_a_lost_key_of_the_limits_is_made_anew_for_all_processes(real_redis):
+    stores = [joip_share.Store(joip_share.Connections(real_redis)) for _ in range(2)]
+    for _ in range(2):
+        assert len({store.limits_key for store in stores}) == 1
+        assert real_redis.delete("limits:key") == 1
+
+
 def test_midnight_gives_no_new_attempts(limited, clock):
     clock(-30)
     for _ in range(5):

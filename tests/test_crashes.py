@@ -180,6 +180,10 @@ def test_what_cannot_be_settled_holds_nobody_up(redis_server):
     for name in ("create", "share", "delete", "register"):
         assert attempt(place.store, name, place)
     assert place.redis.zrange("journal", 0, -1) == [stuck]
+    assert "journal has an entry that cannot be settled" in place.broken(aged=False)
+    mending = place.app.test_cli_runner().invoke(args=["check", "--repair"])
+    assert mending.exit_code == 0
+    assert_sound(place, {})
 
 
 # Those that touch the same keys.

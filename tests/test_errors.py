@@ -169,9 +169,14 @@ def test_head_is_as_long_as_get_whoever_asks(owner, visitor, new_visitor):
     guest = new_visitor()
     guest.sign_up("guest@example.com")
     code = owner.share(owner.make_session())["shareCode"]
-    for person in (visitor, guest, owner):
+    machine = {"User-Agent": "Googlebot/2.1"}
+    askers = [(visitor, {}), (guest, {}), (owner, {}), (visitor, machine)]
+    for person, headers in askers:
         for path in (f"/shared/{code}", f"/api/shared/{code}/preview"):
-            head, get = (person.open(path, method=m) for m in ("HEAD", "GET"))
+            head, get = (
+                person.open(path, method=method, headers=headers)
+                for method in ("HEAD", "GET")
+            )
             assert head.data == b""
             assert head.headers["Content-Length"] == str(len(get.data))
 
@@ -322,7 +327,8 @@ def test_no_request_line_makes_a_500(live, line):
 
 
 REFUSED = [
-    (b"POST /api/login HTTP/1.1\r\nContent-Length: 11534336\r\n\r\n", 413),
+    (b"POST /api/login HTTP/1.1\r\nX-Request-ID: the-proxys\r\n"
+     b"Content-Length: 11534336\r\n\r\n", 413),
     (b"GET /api/auth/user HTTP/1.1\r\nX: ".ljust(1 << 18, b"x"), 431),
     (b"POST /api/login HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
     (b"POST /api/login HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
@@ -345,6 +351,7 @@ def test_what_waitress_itself_refuses_has_the_shape_too(live, sent, status):
     told = json.loads(body)
     assert set(told) == SHAPE
     assert told["requestId"] == headers["X-Request-Id"]
+    assert (told["requestId"] == "the-proxys") == (b"the-proxys" in sent)
     assert told["error"] == HTTPStatus(status).phrase
     line = wait_for(lambda: re.search(f".*{told['requestId']}.*", live.said()))
     logged = json.loads(line[0])

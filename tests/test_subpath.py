@@ -196,6 +196,7 @@ def test_what_is_outside_counts_as_no_route(app):
     outside = Visitor(app)
     for path in ("/healthz", "/api/sessions/7", "/shared/x"):
         assert outside.get(path).status_code == 404
+        assert "Shared session not found" not in outside.get(path).text
     metrics = Below(app).get("/metrics").text
     assert 'route="(none)",status="404"' in metrics.replace('method="GET",', "")
     assert 'route="/healthz"' not in metrics
