@@ -85,6 +85,7 @@ def test_every_kind_of_redis_url_is_taken(url):
             "redis://host:port/0", "redis://host:99999", "redis://host:0",
             "redis://host/zero", "redis://host/-1", "redis://host?unheard=of",
             "unix://", "redis+sentinel://h1:26379", "redis+sentinel://h1/main",
+            "redis+sentinel://h1:0/main",
             "redis+sentinel://h1:26379/main/zero", "redis+sentinel://,h2:1/main",
             "redis+cluster://h1", "redis+cluster://", "redis+cluster://h1:7000/main",
             "redis+cluster://h1:99999",
