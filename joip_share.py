@@ -79,7 +79,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, MultiSocketServer
 from waitress.task import ErrorTask
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
+from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 from werkzeug.security import check_password_hash, generate_password_hash
@@ -1429,9 +1429,10 @@ class Store:
         Raises NotShared, NotForYou."""
         play = self._shared(PLAY, code, viewer, int(counted))
         row, updated, media = self.execute(*play)
+        slideshow, owner_name = _slideshow(row)
         session = SharedSession(
-            *_slideshow(row[:-1]), owner_name=row[-1].decode(), id=self._place(code),
-            is_public=True, updated_at=updated.decode(),
+            *slideshow, owner_name=owner_name, id=self._place(code), is_public=True,
+            updated_at=updated.decode(),
         )
         return session, unpack_media(media)
 
@@ -1542,20 +1543,23 @@ def _counts(reply: Any) -> dict[str, int]:
     return {field: int(value) for field, value in _pairs(reply).items()}
 
 
-def _slideshow(row: list[bytes | None]) -> tuple[Any, ...]:
-    """A Slideshow's members from what Redis holds, where absent means empty."""
-    title, text, image, count, low, high, transition, made = [v or b"" for v in row]
-    return (
+def _slideshow(row: Iterable[bytes | None]) -> tuple[tuple[Any, ...], str]:
+    """A Slideshow's members and its owner's name from what Redis holds of
+    SHARED_FIELDS, where absent means empty."""
+    title, text, image, count, low, high, transition, made, owner = [
+        value or b"" for value in row
+    ]
+    members = (
         title.decode(), text.decode(), image.decode() or None, int(count), int(low),
         int(high), transition.decode(), made.decode(),
     )
+    return members, owner.decode()
 
 
 @functools.lru_cache(PREVIEWS_KNOWN)
 def _preview(code: str, *row: bytes | None) -> Preview:
-    *slideshow, owner = row
-    name = (owner or b"").decode()
-    return Preview(*_slideshow(slideshow), owner_name=name, share_code=code)
+    slideshow, owner_name = _slideshow(row)
+    return Preview(*slideshow, owner_name=owner_name, share_code=code)
 
 
 REFERRAL_CODE = re.compile(r"[a-z0-9]{8}")
@@ -1862,9 +1866,7 @@ def as_problem(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException):
         status = error.code or 500
-        outside = request.environ.get("joip_share.outside")
-        links = ("/shared/", "/api/shared/")
-        if status == 404 and not outside and request.path.startswith(links):
+        if status == 404 and request.path.startswith(("/shared/", "/api/shared/")):
             return Problem(NotShared.code)  # a code with a slash is malformed, too
         fallback = "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"
         headers = {k: v for k, v in error.get_headers() if k in HTTP_ERROR_HEADERS}
@@ -1888,11 +1890,7 @@ def handle_error(error: Exception) -> Response:
     body = problem.body(request.environ["joip_share.id"])
     if re.match(r"/(api|oembed|metrics)(/|$)", request.path):
         return answer(body, problem.status, problem.headers)
-    html = page(
-        "error.html", None, status=problem.status, title=body["error"],
-        message=problem.message, code=problem.code, request_id=body["requestId"],
-        retry_after=body.get("retryAfter"),
-    )
+    html = page("error.html", None, status=problem.status, **body)
     return Answer.of(html.encode(), HTML, problem.status, problem.headers)
 
 
@@ -2790,10 +2788,7 @@ class JoipShare(Flask):
     def create_url_adapter(self, request: flask.Request | None) -> Route | None:
         if request is None:
             return None
-        environ = request.environ
-        if environ.get("joip_share.outside"):
-            raise NotFound
-        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        path, method = request.environ["PATH_INFO"], request.environ["REQUEST_METHOD"]
         short = len(path) + len(method) <= ROUTE_LENGTH
         return self._known_route(path, method) if short else self._route(path, method)
 
@@ -2812,12 +2807,15 @@ class JoipShare(Flask):
         return self.process_response(self.make_response(result))
 
     def preprocess_request(self) -> None:
-        """Name the request; refuse what is from another site or too large."""
+        """Name the request; refuse what is outside, from another site or too large."""
         environ = request.environ
         environ["joip_share.started"] = time.perf_counter()
         request_id = accepted_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         environ["joip_share.id"] = request_id
         environ["joip_share.headers"] = self.common_headers(request_id)
+        if environ.get("joip_share.outside"):
+            request.url_rule = None  # what it resembles is not what it asks for
+            raise Problem("NOT_FOUND")
         if environ["REQUEST_METHOD"] not in SAFE_METHODS:
             refuse_cross_site(environ, self.settings.origin)
         if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY:
@@ -2871,7 +2869,7 @@ class ServerRefusal(ErrorTask):
 
     def execute(self) -> None:
         """Answer in the shape of every error, and close the connection."""
-        begun, asked = time.perf_counter(), self.channel.requests[0]
+        asked = self.channel.requests[0]
         request_id = accepted_request_id(asked.headers.get("X_REQUEST_ID", ""))
         problem = Problem(HTTP_ERRORS.get(self.request.error.code, "INVALID_REQUEST"))
         body = to_json(problem.body(request_id))
@@ -2881,7 +2879,7 @@ class ServerRefusal(ErrorTask):
         self.set_close_on_finish()
         self.write(body)
         method = getattr(asked, "command", "")  # none where none was understood
-        seconds = time.perf_counter() - begun
+        seconds = time.time() - self.start_time
         self.app.record(request_id, method, NO_ROUTE, problem.status, seconds)
 
 
