@@ -1043,6 +1043,7 @@ class BadIntervals(Refusal, code="INVALID_REQUEST"):
 
 GENERAL = "*"  # the audience of a link that is for everyone
 JOURNAL_PATIENCE = 10  # seconds after which a journaled step counts as crashed
+STUCK_AFTER = 2 * JOURNAL_PATIENCE  # and what is left then is tried and not settled
 
 
 class Known(dict[str, Any]):
@@ -3097,7 +3098,8 @@ class Check:
         if not any(self._look(key)):
             return []
         if self.redis.type(self.keys.journal) == b"zset":
-            stuck = dict(self.store.unsettled(JOURNAL_PATIENCE))
+            self.store.settle()  # what grew old enough since the last time
+            stuck = dict(self.store.unsettled(STUCK_AFTER))
             young = [s for entry, s in self.store.unsettled() if entry not in stuck]
             self._under_way = {str(x) for step in young for x in astuple(step) if x}
         return list(self._look(key))
@@ -3270,7 +3272,7 @@ class Check:
         for member, _ in self.redis.zscan_iter(key):
             if member not in readable:
                 yield "has an entry that cannot be read", self._do("ZREM", key, member)
-        if self.store.unsettled(JOURNAL_PATIENCE):
+        if self.store.unsettled(STUCK_AFTER):
             yield "has an entry that cannot be settled", self.store.settle
 
     def _importing(self, key: str, _: str) -> Iterator[Finding]:
