@@ -1,0 +1,143 @@
+"""Who is asking: a person or a machine, from which network, sent by which host."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import machines
+
+Environ = Mapping[str, Any]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+AGENT_LENGTH = 512  # characters of a user agent that are looked at
+UNREADABLE_LENGTH = 64  # characters kept of an address that is none
+REFERER_LENGTH = 2048
+
+# RFC 6052: IPv4 clients of a service that is reached over IPv6 only.
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+# What browsers send with a page that nobody may ever see: Chromium and Firefox
+# `Sec-Purpose: prefetch` and `prefetch;prerender`, older ones `Purpose: prefetch` and
+# `X-Moz: prefetch`, Safari `X-Purpose: preview` and `Purpose: preview`.
+PURPOSE_HEADERS = (
+    "HTTP_SEC_PURPOSE", "HTTP_PURPOSE", "HTTP_X_PURPOSE", "HTTP_X_MOZ"
+)  # fmt: skip
+AHEAD_OF_TIME = re.compile(r"\b(?:prefetch|prerender|preview|instant)\b", re.IGNORECASE)
+
+
+# ------------------------------------------------------------------ People, machines
+
+
+def is_machine(user_agent: str) -> bool:
+    """Whether a crawler, unfurler or program names itself; nobody at all is one too."""
+    return _is_machine(user_agent[:AGENT_LENGTH].strip())
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_machine(user_agent: str) -> bool:
+    if machines.PEOPLE.search(user_agent):
+        return False
+    return (
+        not user_agent
+        or machines.MACHINES.search(user_agent) is not None
+        or machines.LISTED.search(user_agent) is not None
+    )
+
+
+def exclusion(environ: Environ) -> str:
+    """Why a request is not a person's: head, bot, prefetch, or "" when it is."""
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return "head"
+    if is_machine(environ.get("HTTP_USER_AGENT", "")):
+        return "bot"
+    purposes = (environ.get(header, "") for header in PURPOSE_HEADERS)
+    return "prefetch" if any(map(AHEAD_OF_TIME.search, purposes)) else ""
+
+
+def is_navigation(environ: Environ) -> bool:
+    """Whether a page or an API is asked for, not an image, a frame or a script."""
+    return environ.get("HTTP_SEC_FETCH_DEST", "") in ("", "document", "empty")
+
+
+# -------------------------------------------------------------------------- Networks
+
+
+def client_address(environ: Environ, trusted_proxies: int) -> str:
+    """The client's address as the outermost trusted proxy gives it, else the peer's.
+
+    Every proxy appends the address that it saw, so the entries further left are the
+    client's own words. Too few entries, or one that is no address, is not what the
+    trusted proxies write: then the peer counts, whose address nobody can choose.
+    """
+    entries = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    if 0 < trusted_proxies <= len(entries):
+        address = _parsed(entries[-trusted_proxies])
+        if address:
+            return str(address)
+    return _canonical(environ.get("REMOTE_ADDR", ""))
+
+
+def network(address: str) -> str:
+    """What limits go by: an IPv4 address, or the /64 of an IPv6 one."""
+    return _network(address, 32, 64)
+
+
+def visitor_network(address: str) -> str:
+    """What visitors are told apart by: IPv4 /24, IPv6 /48."""
+    return _network(address, 24, 48)
+
+
+def _network(address: str, ipv4_bits: int, ipv6_bits: int) -> str:
+    parsed = _parsed(address)
+    if not parsed:
+        return _canonical(address)
+    bits = ipv4_bits if parsed.version == 4 else ipv6_bits
+    return str(ipaddress.ip_network((parsed, bits), strict=False))
+
+
+def _canonical(address: str) -> str:
+    """One spelling of an address. What is none stays apart from others as it is."""
+    return str(_parsed(address) or address[:UNREADABLE_LENGTH])
+
+
+def _parsed(text: str) -> Address | None:
+    """The address in "192.0.2.1:567", "[2001:db8::1]:443", "fe80::1%eth0"; or None."""
+    text = text[:UNREADABLE_LENGTH].strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return _as_ipv4(address) or address
+
+
+def _as_ipv4(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address within an IPv4-mapped or NAT64 one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped
+
+
+# ------------------------------------------------------------------------- Referrers
+
+
+def referring_host(referer: str, own: str) -> str:
+    """The host of `Referer`, lower case; "" for none, for our own, for nonsense."""
+    try:
+        parts = urlsplit(referer[:REFERER_LENGTH])
+        host = (parts.hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https", "android-app") or host == own:
+        return ""
+    return host if re.fullmatch(r"[\w.:-]{1,253}", host, re.ASCII) else ""
