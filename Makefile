@@ -1,39 +1,56 @@
 PYTHON ?= python3
 BIN := .venv/bin
-SERVERS := redis-server redis-sentinel nginx chromium
+PROGRAMS := redis-server redis-sentinel nginx chromium promtool
+PACKAGES := redis-server redis-sentinel nginx chromium prometheus
+# The tests that need no server, for `make test-pythons`.
+QUICK := $(addprefix tests/test_,accounts.py counting.py errors.py sessions.py sharing.py)
 
-.PHONY: run test lint servers bench bench-scale
+.PHONY: run test test-pythons lint format lock programs bench
 
-run: .venv/run
+run: .venv/try
 	$(BIN)/python joip_share.py
 
-test: .venv/dev servers
+test: .venv/dev programs
 	$(BIN)/python -m pytest
+
+# The quick tests on every supported Python that this machine has.
+test-pythons: .venv/dev
+	PATH="$$(printf %s: ~/.pyenv/versions/3.*/bin)$$PATH"; \
+	for version in 3.11 3.12 3.13 3.14; do \
+		! which python$$version || $(BIN)/uv run -q --no-project --isolated \
+			--python $$version --with-requirements requirements-dev.lock \
+			python -m pytest -q $(QUICK) || exit; \
+	done
 
 lint: .venv/dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
 
 bench: .venv/dev
 	$(BIN)/python bench/bench.py
 
-bench-scale: .venv/dev
-	$(BIN)/python bench/scale.py
+# All that is installed, with hashes, for Python 3.11 and newer on every system.
+lock: .venv/dev
+	for name in requirements requirements-try requirements-dev; do \
+		$(BIN)/uv pip compile -q --universal --python-version 3.11 \
+			--generate-hashes $$name.txt -o $$name.lock || exit; \
+	done
 
-# A virtual environment each purpose needs, made again when its requirements change.
-.venv/run: requirements.txt
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call apt,python3-venv)
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -r $<
+.venv/try .venv/dev: .venv/%: requirements-%.lock
+	test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| $(call apt,python3-venv)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --require-hashes -r $<
 	touch $@
 
-.venv/dev: requirements-dev.txt .venv/run
-	$(BIN)/pip install -q -r $<
-	touch $@
-
-# The servers that the tests start; without root, tests that lack one say so and skip.
-servers:
-	@which $(SERVERS) >/dev/null || test "$$(id -u)" != 0 || { $(call apt,$(SERVERS)); }
+# The programs that the tests start; without root, tests that lack one say so and skip.
+programs:
+	@which $(PROGRAMS) >/dev/null || test "$$(id -u)" != 0 || { $(call apt,$(PACKAGES)); }
 
 apt = { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 	apt-get install -q -y --no-install-recommends $(1); }
