@@ -1,0 +1,22 @@
+#!lua
+-- Somebody follows a referral code: one click per visitor and day.
+-- KEYS: account, referrals, that day's clickers.  ARGV: source, day, visitor.
+-- Reply: how many clicks were counted.
+-- Race closed: a click that brings a deleted account's counters back.
+-- include parts/account
+-- include parts/newcomers
+local account, referrals, clickers = unpack(KEYS)
+local source, day, visitor = unpack(ARGV)
+if not stands(account) then return 0 end
+local counted = 'clickers:' .. day
+local more = newcomers(clickers, visitor, redis.call('HGET', referrals, counted))
+if more == 0 then return 0 end
+redis.call('HINCRBY', referrals, 'clicks:' .. source, more)
+if redis.call('HINCRBY', referrals, counted, more) == more then
+  for _, field in ipairs(redis.call('HKEYS', referrals)) do
+    if string.sub(field, 1, 9) == 'clickers:' and field ~= counted then
+      redis.call('HDEL', referrals, field)
+    end
+  end
+end
+return more

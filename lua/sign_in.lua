@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- A login is announced, before it is written: what ends all logins finds it.
+-- KEYS: account, logins.
+-- ARGV: login id, the time in seconds, the password's hash that was checked ('' for
+--   none), a login's life in seconds, how many logins an account may have.
+-- Reply: the ids of logins that have to go.
+-- Refuses: USER_NOT_FOUND; WRONG_PASSWORD where it was changed meanwhile.
+-- Race closed: a sign-in by the old password that outlives its change.
+-- include parts/account
+local account, logins = unpack(KEYS)
+local login, now, hash, life, most = unpack(ARGV)
+if not stands(account) then return redis.error_reply('USER_NOT_FOUND') end
+if hash ~= '' and redis.call('HGET', account, 'password') ~= hash then
+  return redis.error_reply('WRONG_PASSWORD')
+end
+redis.call('ZREMRANGEBYSCORE', logins, '-inf', now - life)
+local old = redis.call('ZRANGE', logins, 0, -1 - most)
+if #old > 0 then redis.call('ZREM', logins, unpack(old)) end
+redis.call('ZADD', logins, now, login)
+redis.call('EXPIRE', logins, life)
+redis.call('HSET', account, 'lastLogin', now)
+return old

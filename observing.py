@@ -1,0 +1,102 @@
+"""What the admin sees: metrics for Prometheus, a log of one JSON object per line."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import prometheus_client as prometheus
+
+from records import to_json
+from store import timestamp
+
+
+class Metrics:
+    """What /metrics tells; labels are route templates, never paths."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        counter = functools.partial(prometheus.Counter, registry=self.registry)
+        self._requests = counter(
+            "joip_share_requests_total", "Requests.", ("route", "method", "status")
+        )
+        self._latency = prometheus.Histogram(
+            "joip_share_request_seconds",
+            "Time to answer.",
+            ("route",),
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+        )
+        self.shares = counter("joip_share_shares_total", "Share links asked for.")
+        self.store_errors = counter(
+            "joip_share_store_errors_total", "Requests refused for want of Redis."
+        )
+        self.uncounted = counter(
+            "joip_share_uncounted_total",
+            "Previews and plays answered while Redis took no writes.",
+        )
+        self._children = functools.cache(self._labelled)
+
+    def _labelled(self, route: str, method: str, status: int) -> tuple[Any, Any]:
+        return self._requests.labels(route, method, status), self._latency.labels(route)
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One finished request."""
+        requests, latency = self._children(route, method, status)
+        requests.inc()
+        latency.observe(seconds)
+
+
+def write_log(level: str, message: str, more: Mapping[str, Any]) -> None:
+    """One JSON object per line, in one write; a log that is gone stops no request."""
+    line = {"time": timestamp(), "level": level, "message": message, **more}
+    if sys.stderr:  # else it was closed, and its descriptor is somebody else's by now
+        with contextlib.suppress(OSError):
+            os.write(STDERR, to_json(line) + b"\n")
+
+
+STDERR = 2  # as a file descriptor
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line; an exception by its kind and place, not by its text. Of
+    a line of somebody else's only the template is told: its arguments may be paths,
+    which are secrets, or addresses."""
+
+    def __init__(self, request_id: Callable[[], str]) -> None:
+        super().__init__()
+        self.request_id = request_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        own = Path(record.pathname).parent == Path(__file__).parent
+        line = {
+            "time": timestamp(),
+            "level": record.levelname.lower(),
+            "message": record.getMessage() if own else str(record.msg),
+            "requestId": self.request_id(),
+        }
+        if record.exc_info and record.exc_info[2]:
+            trace = record.exc_info[2]
+            while trace.tb_next:
+                trace = trace.tb_next
+            line["at"] = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
+        return to_json({k: v for k, v in line.items() if v}).decode()
+
+
+def start_logging(log: logging.Logger, request_id: Callable[[], str]) -> None:
+    """Our own lines, and waitress's warnings, to standard error; `request_id` names the
+    request under way."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter(request_id))
+    waitress = logging.getLogger("waitress")
+    for logger, level in ((log, logging.INFO), (waitress, logging.WARNING)):
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # 11 % under load

@@ -1,0 +1,140 @@
+"""The environment, parsed once: what is wrong stops the start with one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from inputs import FieldError, explain_invalid, web_url
+from redis_link import ConfigError, RedisUrl
+from store import Limits
+
+REFERRAL_COOKIE = "joip_ref"
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Few = Annotated[int, Meta(ge=0, le=16)]
+Many = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
+    """The service's configuration; README.md explains each setting."""
+
+    redis_url: str = ""
+    redis_wait: Few = 0
+    public_url: str = ""
+    port: Port = 8000
+    key_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{0,64}\Z")] = ""
+    registration: Literal["open", "invite", "closed"] = "open"
+    auth_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{0,64}\Z")] = ""
+    auth_url: str = ""
+    cookie_name: Annotated[str, Meta(pattern=r"^[\w!#$%&'*+.^`|~-]{1,64}\Z")] = (
+        "connect.sid"
+    )
+    ratelimit_enabled: bool = True
+    trusted_proxies: Few = 0
+    max_sessions: Many = 10_000
+    max_megabytes: Many = 200
+    max_links: Many = 1_000
+    max_tokens: Many = 20
+    max_logins: Many = 50
+
+    def __post_init__(self) -> None:
+        url = self.public_url or f"http://127.0.0.1:{self.port}"
+        msgspec.structs.force_setattr(self, "public_url", _checked_public_url(url))
+        if self.redis_url:
+            RedisUrl.parse(self.redis_url)
+        self._check_cookie_name()
+        self._check_auth()
+
+    def _check_cookie_name(self) -> None:
+        if self.cookie_name == REFERRAL_COOKIE:
+            raise ConfigError(f"COOKIE_NAME: {REFERRAL_COOKIE} is the service's own")
+        secured = self.cookie_name.startswith(("__Host-", "__Secure-"))
+        if secured and not self.secure:
+            raise ConfigError("COOKIE_NAME: this prefix needs an https PUBLIC_URL")
+        if self.cookie_name.startswith("__Host-") and self.path:
+            raise ConfigError("COOKIE_NAME: __Host- allows no path in PUBLIC_URL")
+
+    def _check_auth(self) -> None:
+        if not self.auth_header:
+            return
+        if not self.trusted_proxies:
+            raise ConfigError("AUTH_HEADER needs TRUSTED_PROXIES of 1 or more")
+        if not self.auth_url:
+            raise ConfigError("AUTH_URL must be set with AUTH_HEADER")
+        try:
+            web_url("AUTH_URL", self.auth_url)
+        except FieldError:
+            raise ConfigError("AUTH_URL must be an http or https URL") from None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check every setting. Raises ConfigError naming the wrong one."""
+        given = {name: value for name, value in environ.items() if value}
+        try:
+            return msgspec.convert(given, cls, strict=False)
+        except msgspec.ValidationError as error:
+            if isinstance(error.__cause__, ConfigError):
+                raise error.__cause__ from None
+            field, message = explain_invalid(str(error))
+            raise ConfigError(f"{field} {message}") from None
+
+    @property
+    def path(self) -> str:
+        """The path under which the whole service lives: "" or "/joip"."""
+        return urlsplit(self.public_url).path
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of PUBLIC_URL, as browsers send it in `Origin`."""
+        return self.public_url.removesuffix(self.path)
+
+    @property
+    def host(self) -> str:
+        """The host of PUBLIC_URL."""
+        return urlsplit(self.public_url).hostname or ""
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies are sent over https only."""
+        return self.public_url.startswith("https:")
+
+    @property
+    def limits(self) -> Limits:
+        """What one account may have."""
+        return Limits(
+            self.max_sessions,
+            self.max_megabytes,
+            self.max_links,
+            self.max_tokens,
+            self.max_logins,
+        )
+
+
+def _checked_public_url(text: str) -> str:
+    wrong = ConfigError("PUBLIC_URL must be like https://example.org or …/path")
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises ValueError when it is no port
+    except ValueError:
+        raise wrong from None
+    host = parts.hostname or ""
+    if (
+        parts.scheme not in ("http", "https")
+        or not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+:[0-9a-f:.]*", host, re.ASCII)
+        or not re.fullmatch(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", parts.path, re.ASCII)
+        or parts.query
+        or parts.fragment
+        or parts.username
+        or parts.port == 0
+    ):
+        raise wrong
+    default = {"http": 80, "https": 443}[parts.scheme]
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"

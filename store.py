@@ -1,0 +1,1216 @@
+"""What the service keeps in Redis: the keys, and the store itself.
+
+    Keys        the shape of every Redis key
+    Refusals    what the store will not do
+    Store       accounts, logins, tokens, sessions, links, counters, credits
+
+No Flask in here. How Redis is spoken to stands in `redis_link.py`; what Redis itself
+decides in `lua/`, one file per script, whose header tells which race it closes; what is
+stored and answered in `records.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import hmac
+import secrets
+import string
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+import redis as redis_py
+from msgspec import UNSET, Raw
+
+from inputs import MediaInput, NewSession, SessionPatch
+from records import (
+    DEFAULTS,
+    EVENTS,
+    EXCLUSIONS,
+    LINK_EVENTS,
+    Account,
+    Daily,
+    Excluded,
+    Opened,
+    Played,
+    Preview,
+    Referrals,
+    Referrer,
+    Session,
+    Share,
+    SharedSession,
+    Signup,
+    Stats,
+    StoredToken,
+    Summary,
+    Token,
+    Totals,
+    Visit,
+    decode_signup,
+    decode_stored_token,
+    first_picture,
+    flat,
+    pack_media,
+    pairs,
+    to_fields,
+    to_json,
+    unpack_media,
+)
+from redis_link import (
+    Command,
+    Link,
+    Script,
+    StoreRefusesWrites,
+    StoreUnavailable,
+    script,
+)
+
+DAY = 86_400
+EPOCH = 1_577_836_800  # 2020-01-01T00:00:00Z, from which session ids count
+MAX_ID = 2**53 - 1  # the largest integer that JavaScript reads back exactly
+LOGIN_SECONDS = 7 * DAY
+VISITORS_SECONDS = 2 * DAY
+DAILY_KEPT = 400  # days of daily counters
+SETTLED = 60  # seconds after which what a request began is over, one way or another
+SCHEMA = 2  # of the data; what version 1 wrote is read as well
+PLACES_KNOWN = 50_000  # share codes whose session the process remembers: some 30 MB
+
+
+# ----------------------------------------------------------------------------- Keys
+
+SESSION_PARTS = (
+    "",
+    "media",
+    "shares",
+    "codes",
+    "links",
+    "stats",
+    "daily",
+    "referrers",
+    "players",
+)
+
+
+class Keys:
+    """Every Redis key, made in one place; `{…}` is a Redis Cluster hash tag."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.schema = f"{prefix}schema"
+        self.probe = f"{prefix}probe"
+        self.signing_key = f"{prefix}signing-key"
+        self.session_keys = functools.lru_cache(PLACES_KNOWN)(self._session_keys)
+
+    def share(self, code: str) -> str:
+        return f"{self.prefix}share:{code}"
+
+    def session(self, session_id: int | str, part: str = "") -> str:
+        return f"{self.prefix}session:{{{session_id}}}{part and ':' + part}"
+
+    def _session_keys(self, session_id: int, day: str) -> tuple[str, ...]:
+        """A session's keys on a day, in the order in which scripts take them."""
+        parts = (*SESSION_PARTS, f"visitors:{day}", f"viewers:{day}")
+        return tuple(self.session(session_id, part) for part in parts)
+
+    def visitors_key(self, day: str) -> str:
+        return f"{self.prefix}visitors:key:{day}"
+
+    def user(self, user_id: str, part: str = "") -> str:
+        return f"{self.prefix}user:{{{user_id}}}{part and ':' + part}"
+
+    def user_keys(self, user_id: str, *parts: str) -> list[str]:
+        """The account, and parts of it, for a script."""
+        return [self.user(user_id), *(self.user(user_id, part) for part in parts)]
+
+    def referral(self, code: str) -> str:
+        return f"{self.prefix}referral:{code}"
+
+    def email(self, digest: str) -> str:
+        return f"{self.prefix}email:{digest}"
+
+    def awaited(self, digest: str) -> str:
+        """The codes of links that wait for somebody with this email."""
+        return f"{self.prefix}awaited:{digest}"
+
+    def login(self, login_id: str) -> str:
+        return f"{self.prefix}login:{login_id}"
+
+    def token(self, digest: str) -> str:
+        return f"{self.prefix}token:{digest}"
+
+    def attempts(self, limit: str, person: str) -> str:
+        return f"{self.prefix}limits:{limit}:{person}"
+
+
+USER_PARTS = ("sessions", "sizes", "logins", "tokens", "referrals", "signups", "played")
+
+
+# ---------------------------------------------------------------------------- Refusals
+
+
+class Refusal(Exception):
+    """What the store will not do; `code` is its name in scripts and the API."""
+
+    code: ClassVar[str]
+    kinds: ClassVar[dict[str, type[Refusal]]] = {}
+
+    def __init_subclass__(cls, code: str) -> None:
+        cls.code, cls.kinds[code] = code, cls
+
+
+class SessionNotFound(Refusal, code="SESSION_NOT_FOUND"):
+    """There is no such session."""
+
+
+class ShareNotFound(Refusal, code="SHARE_NOT_FOUND"):
+    """The session has no such link."""
+
+
+class UserNotFound(Refusal, code="USER_NOT_FOUND"):
+    """There is no such account."""
+
+
+class TokenNotFound(Refusal, code="TOKEN_NOT_FOUND"):
+    """The account has no such token."""
+
+
+class NotOwner(Refusal, code="NOT_OWNER"):
+    """The session belongs to someone else."""
+
+
+class NotShared(Refusal, code="SHARED_SESSION_NOT_FOUND"):
+    """The code is unknown, paused, revoked or deleted; which of them is nobody's
+    business."""
+
+
+class NotForYou(Refusal, code="NOT_FOR_YOU"):
+    """The link is bound to another account."""
+
+
+class EmailTaken(Refusal, code="EMAIL_TAKEN"):
+    """There is an account with this email."""
+
+
+class WrongPassword(Refusal, code="WRONG_PASSWORD"):
+    """The password is not, or no longer, the account's."""
+
+
+class EditConflict(Refusal, code="EDIT_CONFLICT"):
+    """The session was changed since it was read."""
+
+
+class BadIntervals(Refusal, code="BAD_INTERVALS"):
+    """intervalMin would come to lie above intervalMax."""
+
+
+class TooManySessions(Refusal, code="TOO_MANY_SESSIONS"):
+    """The account has as many sessions as it may have."""
+
+
+class TooManyBytes(Refusal, code="TOO_MANY_BYTES"):
+    """The account's sessions take as much room as they may."""
+
+
+class TooManyLinks(Refusal, code="TOO_MANY_LINKS"):
+    """The session has as many links as it may have."""
+
+
+class TooManyTokens(Refusal, code="TOO_MANY_TOKENS"):
+    """The account has as many tokens as it may have."""
+
+
+# ------------------------------------------------------------------------------- Store
+
+OPEN, PEEK = script("open"), script("peek")
+PLAY, REPLAY = script("play"), script("replay")
+SEEN, SIGNUP = script("seen"), script("signup")
+CREATE, READ, UPDATE = script("create"), script("read"), script("update")
+SUMMARY, STATS, REMOVE = script("summary"), script("stats"), script("remove")
+SHARE, SEAL, BIND = script("share"), script("seal"), script("bind")
+REVOKE, RESERVE, UNLIST = script("revoke"), script("reserve"), script("unlist")
+SIGN_IN, KEEP, RENEW = script("sign_in"), script("keep"), script("renew")
+CHANGE_ACCOUNT, MOVE_EMAIL = script("change_account"), script("move_email")
+FORGET, TAKE, DEPART = script("forget"), script("take"), script("depart")
+ADD_TOKEN, CLICK, CREDIT = script("add_token"), script("click"), script("credit")
+REPORT, PLAYED, ATTEMPT = script("report"), script("played"), script("attempt")
+
+GENERAL = "*"  # the audience of a link that is for everyone
+BY_EMAIL, BY_LABEL = "mail:", "label:"  # what other audiences begin with
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one account may have."""
+
+    sessions: int = 10_000
+    megabytes: int = 200
+    links: int = 1_000  # per session
+    tokens: int = 20
+    logins: int = 50
+
+
+class Place(NamedTuple):
+    """Where a code leads to, and who owns that: neither ever changes."""
+
+    session_id: int
+    owner: str
+
+
+def timestamp() -> str:
+    """The time as every answer writes it: 2026-11-23T15:04:05Z."""
+    return _timestamp(int(time.time()))
+
+
+@functools.lru_cache(maxsize=4)
+def _timestamp(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+@functools.lru_cache(maxsize=1024)
+def _date(days: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(days * DAY))
+
+
+def today(ago: int = 0) -> str:
+    """The UTC day, some days ago, as 2026-11-23."""
+    return _date(int(time.time() // DAY) - ago)
+
+
+def days_with_visitors() -> list[str]:
+    """The days of which a HyperLogLog may still live, a day of clock skew included."""
+    return [today(ago) for ago in (-1, 0, 1, 2, 3)]
+
+
+def new_session_id() -> int:
+    """An id that grows with time and stays below 2^53: the milliseconds since 2020 in
+    41 bits, and 12 random ones."""
+    return int((time.time() - EPOCH) * 1000) << 12 | secrets.randbits(12)
+
+
+def id_age(session_id: int) -> float:
+    """How many seconds ago an id was made (version 1's small ones: very long ago)."""
+    return time.time() - EPOCH - (session_id >> 12) / 1000
+
+
+def new_referral_code() -> str:
+    """Eight random characters of [a-z0-9]."""
+    alphabet = string.ascii_lowercase + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(8))
+
+
+def email_digest(email: str) -> str:
+    """The part of an email's key; emails are compared without case."""
+    return hashlib.sha256(email.lower().encode()).hexdigest()
+
+
+def pseudonym(person: str, key: bytes) -> bytes:
+    """HMAC-SHA-256 of a person, who cannot be told from it once the key is gone."""
+    mac = _keyed(key).copy()
+    mac.update(person.encode())
+    return mac.digest()
+
+
+@functools.lru_cache(maxsize=4)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """A MAC to copy: the key is worked in once, not for every visitor."""
+    return hmac.new(key, digestmod="sha256")
+
+
+class Store:
+    """Accounts, sessions, links and counters in Redis; right after any race or crash.
+
+    1. *The session's keys are the truth.* `share:<code>` and the process's memory only
+       say where to look; OPEN, PLAY and SEEN answer from the session's own keys, in the
+       step that counts.
+    2. *A code handed out resolves.* `share` returns a code only when `share:<code>` is
+       written and SEAL then found the session standing and listed the code; `codes`,
+       not `shares`, is what owners are shown. Sharing again repairs a lost pointer.
+    3. *A deletion leaves nothing.* REMOVE takes the session in one step and leaves its
+       list of codes; what points at it is purged next, and that list last but one: the
+       owner's own list of sessions still names it until then, so that the owner's next
+       look finishes what a crash cut short. A share that was under way finds nothing to
+       seal and takes its own pointer back.
+    4. *One code per audience.* SHARE chooses by HSETNX, whoever calls at once.
+    5. *One slot per script.* All keys of a script carry the same `{id}`.
+
+    What spans slots is *announced* where its owner keeps count (RESERVE, SIGN_IN,
+    ADD_TOKEN, or an account without its email), *written*, and *looked at again*: what
+    deletes an account or ends its logins goes by those lists, so either it finds what
+    was announced or the writer finds itself struck off and takes it back. The last
+    write of an operation is its commit point; what comes before it is invisible without
+    it. Nothing waits for anybody.
+
+    An account is gone for everyone as soon as DEPART has marked it: a preview asks for
+    its owner's name in the same round trip, and shows nothing without it.
+
+    A counted day of a session takes five fields of `:daily`, some 150 bytes, so 60 kB
+    for the 400 days that are kept; and for two days a HyperLogLog of 0.1 to 14 kB for
+    its visitors, one for its viewers and one for each link that was opened.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        keys: Keys | None = None,
+        limits: Limits | None = None,
+        uncounted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`uncounted` is called for each preview and play that Redis would not count."""
+        self.link = link
+        self.keys = keys or Keys()
+        self.limits = limits or Limits()
+        self.uncounted = uncounted
+        self._place = functools.lru_cache(PLACES_KNOWN)(self._find_place)
+        self._referral_code = functools.lru_cache(10_000)(self._find_referral_code)
+        self.visitor_key = functools.lru_cache(4)(self._visitor_key)
+
+    def execute(self, *command: Any, durable: bool = False) -> Any:
+        """One command or script. Raises StoreUnavailable, and what a script refuses."""
+        return self.execute_many([command], durable)[0]
+
+    def execute_many(
+        self, commands: Sequence[Command], durable: bool = False
+    ) -> list[Any]:
+        """The replies of several, in one round trip. The first refusal is raised."""
+        replies: list[Any] = self.link.execute_many(commands, durable=durable)
+        for reply in replies:
+            if isinstance(reply, redis_py.ResponseError):
+                if refusal := Refusal.kinds.get(str(reply)):
+                    raise refusal
+                raise StoreUnavailable(type(reply).__name__)
+        return replies
+
+    def _session_keys(self, session_id: int) -> tuple[str, ...]:
+        return self.keys.session_keys(session_id, today())
+
+    def schema(self) -> int:
+        """The version of the data; an empty store's and version 1's becomes ours."""
+        offered = ("SET", self.keys.schema, SCHEMA, "NX")
+        return int(self.execute_many([offered, ("GET", self.keys.schema)])[1])
+
+    # Accounts
+
+    def register(self, email: str, name: str, password: str) -> Account:
+        """Make an account; `password` is its hash. Raises EmailTaken.
+
+        The email's pointer is written last: until it stands, nobody finds the account.
+        """
+        account = Account(
+            id=uuid.uuid4().hex,
+            email=email,
+            name=name,
+            password=password,
+            referral_code=new_referral_code(),
+            created_at=timestamp(),
+        )
+        user, code = self.keys.user(account.id), account.referral_code
+        fields = flat(to_fields(account, id=account.id, createdAt=account.created_at))
+        claim = ("SET", self.keys.referral(code), account.id, "NX")
+        _, claimed = self.execute_many([("HSET", user, *fields), claim])
+        if not claimed:
+            self.execute("DEL", user)
+            return self.register(email, name, password)
+        try:
+            self._claim_email(email_digest(email), account.id)
+        except EmailTaken:
+            forget = FORGET([self.keys.referral(code)], account.id)
+            self.execute_many([("DEL", user), forget])
+            raise
+        self._adopt(account)
+        return account
+
+    def _claim_email(self, digest: str, user_id: str) -> None:
+        """Point an email at an account. One that a crash left behind, whose account is
+        no more or has another email, frees itself here. Raises EmailTaken."""
+        pointer = self.keys.email(digest)
+        for _ in range(3):
+            if self.execute("SET", pointer, user_id, "NX", durable=True):
+                return
+            holder = (self.execute("GET", pointer) or b"").decode()
+            if holder == user_id:
+                return
+            if holder and self._holds_email(holder, digest):
+                break
+            if self.execute(*TAKE([pointer], holder, user_id), durable=True):
+                return
+        raise EmailTaken
+
+    def _holds_email(self, user_id: str, digest: str) -> bool:
+        try:
+            account = self._account(user_id)
+        except UserNotFound:
+            return False
+        if account.deleting:  # cut short: finish it, and the email is free
+            self._erase(account)
+            return False
+        own = map(email_digest, (account.email, account.pending_email))
+        return digest in own
+
+    def accounts(self) -> Iterator[tuple[Account, int]]:
+        """Every account that stands, and how many sessions it has."""
+        prefix = self.keys.user("*").replace("{*}", "{*")
+        for node in self.link.nodes():
+            for key in node.scan_iter(match=prefix, count=1000):
+                user_id = key.decode().partition("{")[2].partition("}")[0]
+                if key.decode() != self.keys.user(user_id):
+                    continue
+                with contextlib.suppress(UserNotFound):
+                    sessions = self.keys.user(user_id, "sessions")
+                    yield self.account(user_id), self.execute("ZCARD", sessions)
+
+    def is_email_taken(self, email: str) -> bool:
+        """Whether an account has this email, without the cost of trying."""
+        with contextlib.suppress(UserNotFound):
+            return bool(self.account_by_email(email))
+        return False
+
+    def _account(self, user_id: str) -> Account:
+        fields = pairs(self.execute("HGETALL", self.keys.user(user_id)))
+        if not fields:
+            raise UserNotFound
+        return msgspec.convert(fields, Account, strict=False)
+
+    def account(self, user_id: str) -> Account:
+        """The account with this id. Raises UserNotFound."""
+        account = self._account(user_id)
+        if account.deleting:
+            raise UserNotFound
+        return account
+
+    def account_by_email(self, email: str) -> Account:
+        """The account with this email, in any case. Raises UserNotFound. An email that
+        was claimed and not yet written (a crash) is written now."""
+        digest = email_digest(email)
+        user_id = self.execute("GET", self.keys.email(digest))
+        account = self.account(user_id.decode() if user_id else "")
+        if digest == email_digest(account.pending_email):
+            self._move_email(account, account.pending_email)
+            return self.account(account.id)
+        if digest != email_digest(account.email):
+            raise UserNotFound
+        return account
+
+    def user_id_by_email(self, email: str) -> str | None:
+        """Whom an email points at, to be looked at before it is believed."""
+        found = self.execute("GET", self.keys.email(email_digest(email)))
+        return found.decode() if found else None
+
+    def _find_referral_code(self, user_id: str) -> str:
+        code = self.execute("HGET", self.keys.user(user_id), "referralCode")
+        if code is None:
+            raise UserNotFound
+        return str(code.decode())
+
+    def referral_code(self, user_id: str) -> str:
+        """The user's referral code, which never changes. Raises UserNotFound."""
+        return self._referral_code(user_id)
+
+    def change_account(
+        self,
+        user_id: str,
+        fields: Mapping[str, str],
+        checked: str = "",
+        keep_login: str | None = None,
+    ) -> None:
+        """Set an account's fields; with `keep_login`, end every login but that one.
+        Raises UserNotFound, and WrongPassword where the hash that was `checked` is not
+        the account's any more."""
+        keys = self.keys.user_keys(user_id, "logins")
+        ending, kept = ("", "") if keep_login is None else ("1", keep_login)
+        change = CHANGE_ACCOUNT(keys, checked, ending, kept, *flat(fields))
+        self._end_logins(self.execute(*change, durable=True))
+
+    def change_email(self, account: Account, email: str) -> None:
+        """Give an account another email. Raises EmailTaken, WrongPassword.
+
+        What it wants is noted first, so that the claim, which commits it, is seen to be
+        its own; the rest may be done by whoever looks the email up next.
+        """
+        if email_digest(email) == email_digest(account.email):
+            self.change_account(account.id, {"email": email}, account.password)
+            return
+        wanted = {"pendingEmail": email}
+        self.change_account(account.id, wanted, account.password)
+        try:
+            self._claim_email(email_digest(email), account.id)
+        except EmailTaken:
+            self.execute("HDEL", self.keys.user(account.id), "pendingEmail")
+            raise
+        self._move_email(account, email)
+        self._adopt(msgspec.structs.replace(account, email=email))
+
+    def _move_email(self, account: Account, email: str) -> None:
+        old = self.keys.email(email_digest(account.email))
+        if self.execute(*MOVE_EMAIL([self.keys.user(account.id)], email)):
+            self.execute(*FORGET([old], account.id), durable=True)
+        else:  # another change came between, and it decides
+            lost = self.keys.email(email_digest(email))
+            if email_digest(self.account(account.id).email) != email_digest(email):
+                self.execute(*FORGET([lost], account.id), durable=True)
+
+    def delete_account(self, account: Account, checked: bool = True) -> None:
+        """Take an account away with all that belongs to it: at once for everyone, then
+        key by key. Cut short, it is finished by repeating it, by whoever wants its
+        email, or by `check --repair`. Raises UserNotFound, and, where its password was
+        `checked`, WrongPassword."""
+        known = account.password if checked else ""
+        marked = DEPART([self.keys.user(account.id)], known)
+        self.execute(*marked, durable=True)
+        self._erase(account)
+
+    def _erase(self, account: Account) -> None:
+        """What is left of an account that is marked; its email goes last, and finds
+        who is left of a crash."""
+        keys, user_id = self.keys, account.id
+        for ids in self._chunks(("ZRANGE", keys.user(user_id, "sessions"), 0, -1)):
+            self._remove_sessions([int(i) for i in ids], user_id)
+        tokens = pairs(self.execute("HGETALL", keys.user(user_id, "tokens")))
+        digests = [decode_stored_token(row).digest for row in tokens.values()]
+        self.execute_many([("DEL", keys.token(digest)) for digest in digests])
+        self._end_logins(self.execute("ZRANGE", keys.user(user_id, "logins"), 0, -1))
+        self.execute(*FORGET([keys.referral(account.referral_code)], user_id))
+        clickers = [f"clickers:{day}" for day in days_with_visitors()]
+        self.execute("DEL", *keys.user_keys(user_id, *USER_PARTS, *clickers))
+        for email in {account.email, account.pending_email} - {""}:
+            pointer = keys.email(email_digest(email))
+            self.execute(*FORGET([pointer], user_id), durable=True)
+
+    def _chunks(self, command: Command, size: int = 100) -> Iterator[list[Any]]:
+        found = self.execute(*command)
+        for begin in range(0, len(found), size):
+            yield found[begin : begin + size]
+
+    # Logins
+
+    def keep_login(self, login_id: str, user_id: str, value: bytes, hash_: str) -> None:
+        """Write a new login of an account, whose password had this hash when it was
+        checked ("" where none was). Raises UserNotFound, WrongPassword."""
+        keys, now = self.keys, int(time.time())
+        logins = keys.user(user_id, "logins")
+        announce = SIGN_IN(
+            keys.user_keys(user_id, "logins"),
+            login_id,
+            now,
+            hash_,
+            LOGIN_SECONDS,
+            self.limits.logins,
+        )
+        self._end_logins(self.execute(*announce))
+        login = keys.login(login_id)
+        written = KEEP([login], value, LOGIN_SECONDS)
+        listed = ("ZSCORE", logins, login_id)
+        if self.execute_many([written, listed], durable=True)[1] is None:
+            self.execute("DEL", login)
+            raise WrongPassword
+
+    def renew_login(self, login_id: str, user_id: str, value: bytes) -> None:
+        """Let a login that is in use live on, unless it was ended meanwhile."""
+        keys = self.keys
+        renewed = RENEW([keys.login(login_id)], value, LOGIN_SECONDS)
+        logins = keys.user(user_id, "logins")
+        if self.execute(*renewed):
+            listed = ("ZADD", logins, "XX", int(time.time()), login_id)
+            self.execute_many([listed, ("EXPIRE", logins, LOGIN_SECONDS)])
+
+    def read_login(self, login_id: str) -> bytes | None:
+        """What was written of a login. Raises StoreUnavailable."""
+        reply = self.link.execute("GET", self.keys.login(login_id))
+        return reply if isinstance(reply, bytes) else None  # another type is nobody
+
+    def keep_anonymous(self, login_id: str, value: bytes) -> None:
+        """Write what an extension keeps of a browser in which nobody is signed in."""
+        self.execute(*KEEP([self.keys.login(login_id)], value, LOGIN_SECONDS))
+
+    def end_login(self, login_id: str, user_id: str = "") -> None:
+        """Sign out, for good."""
+        listed = ("ZREM", self.keys.user(user_id, "logins"), login_id)
+        commands = [("DEL", self.keys.login(login_id)), *([listed] if user_id else [])]
+        self.execute_many(commands, durable=True)
+
+    def _end_logins(self, login_ids: Iterable[bytes]) -> None:
+        ended = [("DEL", self.keys.login(i.decode())) for i in login_ids]
+        if ended:
+            self.execute_many(ended, durable=True)
+
+    # Tokens
+
+    def create_token(self, user_id: str, name: str) -> tuple[Token, str]:
+        """A token and its secret, which only its hash is kept of. Raises UserNotFound,
+        TooManyTokens."""
+        secret = f"jst_{secrets.token_urlsafe(32)}"
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        token = StoredToken(secrets.token_hex(8), name, timestamp(), digest)
+        keys = self.keys.user_keys(user_id, "tokens")
+        self.execute(*ADD_TOKEN(keys, token.id, to_json(token), self.limits.tokens))
+        pointer = self.keys.token(digest)
+        commands = [("SET", pointer, user_id), ("HEXISTS", keys[1], token.id)]
+        if not self.execute_many(commands, durable=True)[1]:
+            self.execute("DEL", pointer)
+            raise UserNotFound
+        return Token(token.id, token.name, token.created_at), secret
+
+    def list_tokens(self, user_id: str) -> list[Token]:
+        """The account's tokens without their secrets, oldest first."""
+        rows = pairs(self.execute("HGETALL", self.keys.user(user_id, "tokens")))
+        tokens = [msgspec.json.decode(row, type=Token) for row in rows.values()]
+        return sorted(tokens, key=lambda token: (token.created_at, token.id))
+
+    def delete_token(self, user_id: str, token_id: str) -> None:
+        """Take a token back, at once. Raises TokenNotFound."""
+        tokens = self.keys.user(user_id, "tokens")
+        row = self.execute("HGET", tokens, token_id)
+        if row is None:
+            raise TokenNotFound
+        pointer = self.keys.token(decode_stored_token(row).digest)
+        commands = [("DEL", pointer), ("HDEL", tokens, token_id)]
+        self.execute_many(commands, durable=True)
+
+    def token_owner(self, secret: str) -> str | None:
+        """The id of the account that has this token."""
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        found = self.execute("GET", self.keys.token(digest))
+        return found.decode() if found else None
+
+    # Sessions
+
+    def create_session(self, user_id: str, new: NewSession) -> Session:
+        """Make a session. Raises UserNotFound, TooManySessions, TooManyBytes.
+
+        Its place in the owner's list comes first, the session itself last: a place
+        without a session shows nothing and goes with a later look at the list.
+        """
+        made = timestamp()
+        more: dict[str, Any] = {
+            "userId": user_id,
+            "mediaCount": len(new.media),
+            "createdAt": made,
+            "updatedAt": made,
+        }
+        if new.thumbnail is UNSET:
+            more |= {"thumbnail": first_picture(new.media), "autoCover": 1}
+        fields = to_fields(new, **more)
+        stored = {k: v for k, v in fields.items() if v != "" or k not in DEFAULTS}
+        session_id = self._write_session(user_id, pack_media(new.media), flat(stored))
+        return _session(session_id, stored)
+
+    def _write_session(self, user_id: str, media: bytes, fields: list[str]) -> int:
+        size = len(media) + sum(map(len, fields))
+        while True:
+            session_id = new_session_id()
+            self._reserve(session_id, user_id, size, new=True)
+            create = CREATE(self._session_keys(session_id), media, *fields)
+            listed = ("ZSCORE", self.keys.user(user_id, "sessions"), session_id)
+            written, score = self.execute_many([create, listed], durable=True)
+            if score is None:  # the account was deleted meanwhile
+                self._remove_sessions([session_id], user_id)
+                raise UserNotFound
+            if written:
+                return session_id
+
+    def _reserve(self, session_id: int, user_id: str, size: int, new: bool) -> int:
+        keys = self.keys.user_keys(user_id, "sessions", "sizes")
+        most, room = self.limits.sessions, self.limits.megabytes * 1_000_000
+        return int(self.execute(*RESERVE(keys, session_id, size, int(new), most, room)))
+
+    def read_session(
+        self, session_id: int, user_id: str
+    ) -> tuple[Session, Raw, list[Share]]:
+        """The owner's session, its media, and its links, the general one first.
+        Raises SessionNotFound, NotOwner."""
+        read = READ(self._session_keys(session_id), user_id)
+        fields, media, codes, links = self.execute(*read)
+        session = _session(session_id, pairs(fields))
+        shares = _shares(pairs(codes), pairs(links), session.created_at)
+        return session, unpack_media(media), shares
+
+    def check_owner(self, session_id: int, user_id: str) -> None:
+        """Whose session it is, before any work for it. Raises SessionNotFound,
+        NotOwner."""
+        owner = self.execute("HGET", self.keys.session(session_id), "userId")
+        if owner is None:
+            raise SessionNotFound
+        if owner.decode() != user_id:
+            raise NotOwner
+
+    def list_sessions(
+        self, user_id: str, limit: int, before: int
+    ) -> tuple[list[Summary], int | None]:
+        """A page of the user's sessions, newest first, and where the next one begins.
+        Ids grow with time, so they order the set, and page it without a gap. What a
+        deletion that was cut short has left is finished here."""
+        listed = self.execute(
+            "ZREVRANGEBYSCORE",
+            self.keys.user(user_id, "sessions"),
+            f"({before}",
+            "-inf",
+            "LIMIT",
+            0,
+            limit + 1,
+        )
+        ids = [int(i) for i in listed]
+        shown, more = ids[:limit], ids[limit:]
+        replies = self.execute_many([SUMMARY(self._session_keys(i)) for i in shown])
+        rows = dict(zip(shown, map(_summary, shown, replies), strict=True))
+        for session_id, row in rows.items():
+            if row is None and id_age(session_id) > SETTLED:
+                with contextlib.suppress(StoreUnavailable):
+                    self.purge(session_id, user_id)
+        return [row for row in rows.values() if row], shown[-1] if more else None
+
+    def titles(self, user_id: str, session_ids: Sequence[int]) -> dict[int, str]:
+        """The titles of those of the user's sessions that still stand."""
+        wanted = [
+            ("HMGET", self.keys.session(i), "userId", "title") for i in session_ids
+        ]
+        replies = self.execute_many(wanted) if wanted else []
+        return {
+            session_id: title.decode()
+            for session_id, (owner, title) in zip(session_ids, replies, strict=True)
+            if owner == user_id.encode()
+        }
+
+    def update_session(
+        self, session_id: int, user_id: str, patch: SessionPatch, seen: str = ""
+    ) -> Session:
+        """Change the given members, unless the session was changed after `seen`, an
+        updatedAt. Raises SessionNotFound, NotOwner, BadIntervals, EditConflict,
+        TooManyBytes."""
+        more: dict[str, Any] = {"updatedAt": timestamp()}
+        media: Sequence[MediaInput] = ()
+        packed, before = b"", 0
+        if patch.media is not UNSET:
+            media = patch.media
+            packed, more["mediaCount"] = pack_media(media), len(media)
+            before = self._reserve(session_id, user_id, len(packed), new=False)
+        fields = flat(to_fields(patch, **more))
+        given = "" if patch.media is UNSET else "1"
+        keys = self._session_keys(session_id)
+        picture = first_picture(media)
+        update = UPDATE(keys, user_id, seen, given, packed, picture, *fields)
+        try:
+            after = self.execute(*update, durable=True)
+        except Refusal:
+            if given:
+                self._reserve(session_id, user_id, before, new=False)
+            raise
+        return _session(session_id, pairs(after))
+
+    def delete_session(self, session_id: int, user_id: str) -> None:
+        """Take the session away in one step, then purge what pointed at it.
+        Raises SessionNotFound, NotOwner."""
+        keys = self._session_keys(session_id)
+        codes = self.execute(*REMOVE(keys, user_id, *days_with_visitors()))
+        self._purge(session_id, user_id, pairs(codes))
+
+    def _remove_sessions(self, session_ids: Sequence[int], user_id: str) -> None:
+        """Several of a deleted account's, in as few round trips as one would take."""
+        days = days_with_visitors()
+        removals = [REMOVE(self._session_keys(i), user_id, *days) for i in session_ids]
+        replies = self.link.execute_many(removals)
+        for session_id, reply in zip(session_ids, replies, strict=True):
+            if isinstance(reply, Exception):  # it was removed before, and not purged
+                self.purge(session_id, user_id)
+            else:
+                self._purge(session_id, user_id, pairs(reply))
+
+    def purge(self, session_id: int, owner: str) -> None:
+        """Take away what is left of a session that is gone."""
+        codes = self.execute("HGETALL", self.keys.session(session_id, "codes"))
+        self._purge(session_id, owner, pairs(codes))
+
+    def _purge(self, session_id: int, owner: str, codes: Mapping[str, str]) -> None:
+        """What points at a session, then its list of codes, then its place in its
+        owner's list."""
+        keys = self.keys
+        listed = UNLIST(keys.user_keys(owner, "sessions", "sizes")[1:], session_id)
+        self.execute_many(
+            [
+                *self._unpublish(codes),
+                ("DEL", keys.session(session_id, "codes")),
+                listed,
+            ],
+            durable=True,
+        )
+
+    def _unpublish(self, codes: Mapping[str, str]) -> Iterator[Command]:
+        for code, audience in codes.items():
+            yield ("DEL", self.keys.share(code))
+            if audience.startswith(BY_EMAIL):
+                digest = audience.removeprefix(BY_EMAIL)
+                yield ("SREM", self.keys.awaited(digest), code)
+
+    def stands(self, session_id: int) -> bool:
+        """Whether the session exists."""
+        return bool(self.execute("EXISTS", self.keys.session(session_id)))
+
+    # Sharing
+
+    def share(self, session_id: int, user_id: str, audience: str = GENERAL) -> str:
+        """The code of the session's link for everyone, or for the account with this id,
+        made on first demand. Raises SessionNotFound, NotOwner, TooManyLinks, and
+        UserNotFound for an unknown account."""
+        if audience != GENERAL and not audience.startswith(BY_LABEL):
+            self._check_account(audience, session_id, user_id)
+        return self._share(session_id, user_id, audience)
+
+    def _check_account(self, audience: str, session_id: int, user_id: str) -> None:
+        self.check_owner(session_id, user_id)
+        self.account(audience)
+
+    def share_by_email(self, session_id: int, user_id: str, email: str) -> str:
+        """The code of the link for whoever signs in with this email, now or later.
+        Raises SessionNotFound, NotOwner, TooManyLinks.
+
+        The link is bound to the account that has the email, or waits for the first one
+        to come: it is noted as awaited before it is looked whether there is one, and
+        who comes looks at that note after having the email.
+        """
+        audience = BY_EMAIL + email_digest(email)
+        code = self._share(session_id, user_id, audience, email)
+        self.execute("SADD", self.keys.awaited(email_digest(email)), code)
+        with contextlib.suppress(UserNotFound):
+            self._adopt(self.account_by_email(email))
+        return code
+
+    def _adopt(self, account: Account) -> None:
+        """Bind to an account the links that waited for its email, for good."""
+        awaited = self.keys.awaited(email_digest(account.email))
+        codes = [code.decode() for code in self.execute("SMEMBERS", awaited)]
+        for code in codes:
+            with contextlib.suppress(NotShared):
+                keys = self._session_keys(self._place(code).session_id)
+                self.execute(*BIND(keys, code, account.id), durable=True)
+        if codes:
+            self.execute("SREM", awaited, *codes)
+
+    adopt = _adopt
+
+    def _share(
+        self, session_id: int, user_id: str, audience: str, email: str = ""
+    ) -> str:
+        for _ in range(3):  # again where the link was revoked meanwhile
+            new_code = str(uuid.uuid4())
+            chosen, listed = self.execute(
+                *SHARE(
+                    self._session_keys(session_id),
+                    user_id,
+                    audience,
+                    new_code,
+                    timestamp(),
+                    email,
+                    "",
+                    self.limits.links,
+                )
+            )
+            code: str = chosen.decode()
+            if listed and self._points_at(code, session_id):
+                return code
+            if self._publish(code, session_id, audience):
+                return code
+        raise SessionNotFound
+
+    def _points_at(self, code: str, session_id: int) -> bool:
+        pointer = self.execute("GET", self.keys.share(code))
+        return bool(pointer == b"%d" % session_id)
+
+    def _publish(self, code: str, session_id: int, audience: str) -> bool:
+        """Point the code at its session, then list it there, if the session stands."""
+        pointer, keys = self.keys.share(code), self._session_keys(session_id)
+        commands = [("SET", pointer, session_id), SEAL(keys, audience, code)]
+        if self.execute_many(commands, durable=True)[1]:
+            return True
+        self.execute("DEL", pointer)
+        return False
+
+    def revoke(self, session_id: int, user_id: str, code: str) -> None:
+        """Take one link back: dead at once, its counts stay in the session's. Raises
+        SessionNotFound, NotOwner, ShareNotFound."""
+        keys = self._session_keys(session_id)
+        audience = self.execute(*REVOKE(keys, user_id, code, *days_with_visitors()))
+        self.execute_many([*self._unpublish({code: audience.decode()})], durable=True)
+
+    def _find_place(self, code: str) -> Place:
+        """Where a code may lead to. Raises NotShared."""
+        session_id = self.execute("GET", self.keys.share(code))
+        if session_id is None:
+            raise NotShared
+        owner = self.execute("HGET", self.keys.session(int(session_id)), "userId")
+        if owner is None:
+            raise NotShared
+        return Place(int(session_id), owner.decode())
+
+    def _shared(self, command: Script, code: str, *args: Any) -> Command:
+        """The command of a script for the code's session."""
+        day = today()
+        keys = self.keys.session_keys(self._place(code).session_id, day)
+        return command(keys, code, day, today(DAILY_KEPT), *args)
+
+    def _owner(self, code: str) -> Command:
+        """What a shared session shows of its owner, who may be gone."""
+        user = self.keys.user(self._place(code).owner)
+        return ("HMGET", user, "name", "referralCode", "deleting")
+
+    def _count_or_read(
+        self, counting: Sequence[Command], reading: Sequence[Command]
+    ) -> list[Any]:
+        """What counts as it answers; where Redis takes no writes, what only answers."""
+        try:
+            return self.execute_many(counting)
+        except StoreRefusesWrites:
+            self.uncounted()
+            return self.execute_many(reading)
+
+    def open_shared(
+        self, code: str, visit: Visit, referral: str = ""
+    ) -> Opened:
+        """A shared session's preview, its open counted, and, where `referral` is its
+        owner's code, a click, in one round trip. Raises NotShared."""
+        args = (
+            visit.viewer,
+            visit.reason,
+            visit.visitor,
+            visit.host,
+            int(visit.owner_sees_paused),
+        )
+        place, owner = self._place(code), self._owner(code)
+        counting = [self._shared(OPEN, code, *args), owner]
+        own = bool(referral) and referral == self._referral_code(place.owner)
+        if own and not visit.reason and visit.viewer != place.owner:
+            counting.append(self._click(place.owner, "session_share", visit.visitor))
+        reading = [self._shared(PEEK, code, *args), owner]
+        try:
+            row, told, *_ = self._count_or_read(counting, reading)
+            return self._opened(code, row, told)
+        except NotShared:
+            if len(counting) > 2:  # no link, no click
+                self._take_click_back(place.owner)
+            raise
+
+    def _opened(self, code: str, row: Any, told: Any) -> Opened:
+        reason, public, audience, owner, shown = row
+        name, referral_code, deleting = told
+        if referral_code is None or deleting:
+            raise NotShared
+        preview = Preview(
+            *_slideshow(shown), owner_name=(name or b"").decode(), share_code=code
+        )
+        for_all = audience == b"*" or audience.startswith(BY_LABEL.encode())
+        return Opened(
+            preview,
+            reason.decode(),
+            public == b"1",
+            not for_all,
+            owner.decode(),
+            referral_code.decode(),
+        )
+
+    def play_shared(
+        self, code: str, viewer: str, counted: bool = False
+    ) -> tuple[SharedSession, Raw]:
+        """A shared session in full, for a signed-in viewer; with `counted`, a play,
+        which also goes to what the viewer has played. Raises NotShared, NotForYou."""
+        now = int(time.time())
+        args = (viewer, int(counted), now)
+        owner = self._owner(code)
+        row, told = self._count_or_read(
+            [self._shared(PLAY, code, *args), owner],
+            [self._shared(REPLAY, code, *args), owner],
+        )
+        new, _, shown, updated, media = row
+        name, referral_code, deleting = told
+        if referral_code is None or deleting:
+            raise NotShared
+        if new:
+            keys = self.keys.user_keys(viewer, "played")
+            self.execute(*PLAYED(keys, code, now))
+        session = SharedSession(
+            *_slideshow(shown),
+            owner_name=(name or b"").decode(),
+            id=self._place(code).session_id,
+            is_public=True,
+            updated_at=updated.decode(),
+        )
+        return session, unpack_media(media)
+
+    def played(self, user_id: str) -> list[Played]:
+        """What the user has played, newest first; what is gone goes from the list."""
+        listed = self.execute(
+            "ZREVRANGE", self.keys.user(user_id, "played"), 0, 99, "WITHSCORES"
+        )
+        if listed and isinstance(listed[0], bytes):  # flat, as Redis sends it
+            listed = list(zip(listed[::2], listed[1::2], strict=True))
+        rows, gone = [], []
+        for code, at in ((code.decode(), int(float(at))) for code, at in listed):
+            try:
+                opened = self.open_shared(code, Visit(viewer=user_id))
+            except NotShared:
+                gone.append(code)
+                continue
+            p = opened.preview
+            rows.append(
+                Played(code, p.title, p.thumbnail, p.media_count, p.owner_name, at)
+            )
+        if gone:
+            with contextlib.suppress(StoreUnavailable):
+                self.execute("ZREM", self.keys.user(user_id, "played"), *gone)
+        return rows
+
+    def seen(self, code: str, visit: Visit, fetched_ahead: bool) -> tuple[int, Place]:
+        """The page of a link was shown: a view, once per visitor and day, and an open
+        where it was fetched ahead; how many views that made. Raises NotShared."""
+        visitor = b"" if visit.reason else visit.visitor
+        seen = self._shared(SEEN, code, visit.viewer, visitor, int(fetched_ahead))
+        return int(self.execute(*seen)[0]), self._place(code)
+
+    def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
+        """The owner's numbers. Raises SessionNotFound, NotOwner."""
+        stats = STATS(self._session_keys(session_id), user_id)
+        totals, daily, hosts, codes, links = self.execute(*stats)
+        shares = _shares(pairs(codes), pairs(links), "")
+        return _stats(days, _counts(totals), _counts(daily), _counts(hosts), shares)
+
+    # Secrets that all processes share
+
+    def _visitor_key(self, day: str) -> bytes:
+        """That day's random HMAC key, the same in every process, gone in two days."""
+        key = self.keys.visitors_key(day)
+        return self._shared_random(key, "EX", VISITORS_SECONDS)
+
+    @functools.cached_property
+    def signing_key(self) -> bytes:
+        """The random key that signs cookies and tells apart who is limited."""
+        return self._shared_random(self.keys.signing_key)
+
+    def _shared_random(self, key: str, *life: Any) -> bytes:
+        """The same random bytes in every process, made on first demand."""
+        found: bytes | None = self.execute("GET", key)
+        if found is None:
+            offered = "SET", key, secrets.token_bytes(32), "NX", *life
+            found = self.execute_many([offered, ("GET", key)])[1]
+        if found is None:
+            raise StoreUnavailable("KeyLost")
+        return found
+
+    # Referrals
+
+    def _click(self, user_id: str, source: str, visitor: bytes) -> Command:
+        day = today()
+        keys = self.keys.user_keys(user_id, "referrals", f"clickers:{day}")
+        return CLICK(keys, source, day, visitor)
+
+    def _take_click_back(self, user_id: str) -> None:
+        referrals = self.keys.user(user_id, "referrals")
+        if self.execute("EXISTS", referrals):
+            self.execute("HINCRBY", referrals, "clicks:session_share", -1)
+
+    def count_click(self, user_id: str, source: str, visitor: bytes) -> None:
+        """One click for the user whose code was followed, once per visitor and day."""
+        self.execute(*self._click(user_id, source, visitor))
+
+    def referrer(self, code: str) -> str | None:
+        """The id of the user who has this referral code."""
+        found = self.execute("GET", self.keys.referral(code)) if code else None
+        return found.decode() if found else None
+
+    def credit_signup(self, referrer: str, share_code: str) -> None:
+        """One sign-up for the user who brought a new account, and for the session
+        whose link it came by, if that still stands."""
+        session_id = None
+        with contextlib.suppress(NotShared):
+            if share_code:
+                self.execute(*self._shared(SIGNUP, share_code))
+                session_id = self._place(share_code).session_id
+        source = "session_share" if share_code else "direct"
+        keys = self.keys.user_keys(referrer, "referrals", "signups")
+        row = to_json(Signup(timestamp(), source, session_id))
+        self.execute(*CREDIT(keys, source, row))
+
+    def referral_report(self, user_id: str, limit: int, cursor: int) -> Referrals:
+        """The user's clicks and sign-ups; history newest first, from `cursor` down
+        (-1: from the newest)."""
+        keys = self.keys.user_keys(user_id, "referrals", "signups")[1:]
+        counts, rows, rest = self.execute(*REPORT(keys, limit - 1, cursor))
+        history = [decode_signup(row) for row in reversed(rows)]
+        return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
+
+
+def _session(session_id: int, fields: dict[str, str]) -> Session:
+    row = {**DEFAULTS, **fields, "id": session_id}
+    row["thumbnail"] = row["thumbnail"] or None
+    return msgspec.convert(row, Session, strict=False)
+
+
+def _summary(session_id: int, reply: Any) -> Summary | None:
+    fields, links, (opens, signups), general = reply
+    if not fields:
+        return None
+    session = _session(session_id, pairs(fields))
+    code = general.decode() if general else None
+    return Summary(session, bool(links), int(opens or 0), int(signups or 0), code)
+
+
+def _slideshow(row: Iterable[bytes | None]) -> tuple[Any, ...]:
+    """A Slideshow's members from what Redis holds, where absent means empty."""
+    title, text, image, media, low, high, transition, made = [v or b"" for v in row]
+    return (
+        title.decode(),
+        text.decode(),
+        image.decode() or None,
+        int(media),
+        int(low),
+        int(high),
+        transition.decode(),
+        made.decode(),
+    )
+
+
+def _shares(codes: dict[str, str], links: dict[str, str], created: str) -> list[Share]:
+    """A session's links, the general one first, then by age. What version 1 made knows
+    no time and no counts of its own: then it is as old as its session."""
+    shares = [
+        Share(
+            *(int(links.get(f"{code}:{event}", 0)) for event in LINK_EVENTS),
+            share_code=code,
+            user_id=audience if _is_account(audience) else None,
+            email=links.get(f"{code}:email"),
+            label=audience.removeprefix(BY_LABEL)
+            if audience.startswith(BY_LABEL)
+            else None,
+            created_at=links.get(f"{code}:since", created),
+        )
+        for code, audience in codes.items()
+    ]
+    return sorted(shares, key=lambda s: (codes[s.share_code] != GENERAL, s.created_at))
+
+
+def _is_account(audience: str) -> bool:
+    return audience != GENERAL and not audience.startswith((BY_EMAIL, BY_LABEL))
+
+
+def _stats(
+    days: int,
+    totals: dict[str, int],
+    daily: dict[str, int],
+    hosts: dict[str, int],
+    links: list[Share],
+) -> Stats:
+    largest = sorted(hosts.items(), key=lambda item: (-item[1], item[0]))[:20]
+    return Stats(
+        totals=Totals(*(totals.get(event, 0) for event in EVENTS)),
+        excluded=Excluded(*(totals.get(f"excluded:{r}", 0) for r in EXCLUSIONS)),
+        daily=[
+            Daily(*(daily.get(f"{day}:{event}", 0) for event in EVENTS), date=day)
+            for day in map(today, reversed(range(days)))
+        ],
+        referrers=[Referrer(host, opens) for host, opens in largest],
+        links=links,
+    )
+
+
+def _counts(reply: Any) -> dict[str, int]:
+    return {field: int(value) for field, value in pairs(reply).items()}
