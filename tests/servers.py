@@ -110,6 +110,17 @@ class Process:
         return self.log.read_text()
 
 
+def hand_over(descriptor: int) -> list[str]:
+    """What to put before a command so that it gets this listening socket as systemd
+    gives it: as descriptor 3, in a process whose id LISTEN_PID tells."""
+    steps = (
+        f"import os, sys; os.dup2({descriptor}, 3)",
+        "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))",
+        "os.execv(sys.argv[1], sys.argv[1:])",
+    )
+    return [sys.executable, "-c", "; ".join(steps)]
+
+
 class RedisServer(Process):
     """A redis-server; `options` are its command line's, such as `--appendonly yes`."""
 
@@ -223,7 +234,7 @@ class Sentinels(Group):
 
     @staticmethod
     def _knows_all(port: int) -> bool:
-        state = redis.Redis(port=port).sentinel_master("joip")
+        state: Any = redis.Redis(port=port).sentinel_master("joip")
         return state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
 
     def ask(self, *command: str) -> Any:
@@ -232,22 +243,31 @@ class Sentinels(Group):
 
 
 class Service(Process):
-    """Joip Share as the Procfile runs it, on 127.0.0.1."""
+    """Joip Share as the Procfile runs it, on 127.0.0.1, or on a socket handed over as
+    systemd does it."""
 
     def __init__(
-        self, folder: Path, redis_url: str, port: int = 0, wait: bool = True, **env: str
+        self,
+        folder: Path,
+        redis_url: str,
+        port: int = 0,
+        wait: bool = True,
+        listener: socket.socket | None = None,
+        **env: str,
     ) -> None:
-        self.port = port or free_port()
+        self.port = listener.getsockname()[1] if listener else port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        web = (ROOT / "Procfile").read_text().partition("web: ")[2].strip()
-        command = web.replace("--port=${PORT:-8000}", f"--listen=127.0.0.1:{self.port}")
+        command = (ROOT / "Procfile").read_text().partition("web: ")[2].split()
+        assert command == ["python", "serve.py"]
         environ = {
             "PATH": f"{BIN}:{os.environ['PATH']}", "REDIS_URL": redis_url,
-            "PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1",
+            "PUBLIC_URL": self.url, "PORT": str(self.port), "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
+        fds = (listener.fileno(),) if listener else ()
         super().__init__(
-            ["/bin/sh", "-c", f"exec {command}"], folder / f"service-{self.port}.log",
-            cwd=ROOT, env=environ | env,
+            [*(hand_over(fds[0]) if fds else ()), sys.executable, *command[1:]],
+            folder / f"service-{self.port}.log",
+            cwd=ROOT, env=environ | env, pass_fds=fds,
         )  # fmt: skip
         if wait:
             wait_for(self.answers, what="the service")
@@ -398,7 +418,8 @@ class Client(requests.Session):
             "/api/register", json=given | {"password": "long enough"} | more
         )
         assert answer.status_code == 201, answer.text
-        return answer.json()
+        user: dict[str, Any] = answer.json()
+        return user
 
     def make_session(self, media: int = 3, **more: Any) -> int:
         """Create a session; its id."""
@@ -407,10 +428,10 @@ class Client(requests.Session):
             "/api/sessions", json={"title": "A walk", "media": items} | more
         )
         assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
+        return int(answer.json()["id"])
 
     def share(self, session_id: int, **body: str) -> str:
         """Share a session; the code."""
         answer = self.post(f"/api/sessions/{session_id}/share", json=body)
         assert answer.status_code == 200, answer.text
-        return answer.json()["shareCode"]
+        return str(answer.json()["shareCode"])
