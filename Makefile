@@ -31,8 +31,10 @@ format: .venv/dev
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: .venv/dev
-	$(BIN)/python bench/bench.py
+bench: PROGRAMS += wrk npm
+bench: PACKAGES += wrk npm
+bench: .venv/dev programs
+	$(BIN)/python -m bench
 
 # All that is installed, with hashes, for Python 3.11 and newer on every system.
 lock: .venv/dev
