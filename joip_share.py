@@ -60,9 +60,9 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.security import generate_password_hash
 
 import visits
+from clock import DAY, MAX_ID, today
 from inputs import (
     BAD_INTERVALS,
     AccountDeletion,
@@ -71,7 +71,6 @@ from inputs import (
     Email,
     FieldError,
     Logout,
-    MediaInput,
     NewSession,
     NewToken,
     Registration,
@@ -79,12 +78,19 @@ from inputs import (
     SessionCopy,
     SessionPatch,
     ShareRequest,
-    explain_invalid,
     normalized,
     web_url,
 )
-from observing import Metrics, start_logging, write_log
-from passwords import SCRYPT, Busy, Passwords, Places, is_outdated, nobodys_hash
+from keys import Keys
+from observing import (
+    Metrics,
+    durability_warnings,
+    redis_state,
+    start_logging,
+    write_log,
+)
+from passwords import Busy, Passwords, Places, is_outdated, nobodys_hash
+from problems import HTTP_ERROR_HEADERS, HTTP_ERRORS, LIMIT_MESSAGES, Problem
 from records import (
     EVENTS,
     LINK_EVENTS,
@@ -113,15 +119,12 @@ from settings import REFERRAL_COOKIE, Settings
 from store import (
     ATTEMPT,
     BY_LABEL,
-    DAY,
     GENERAL,
     LOGIN_SECONDS,
-    MAX_ID,
     SCHEMA,
     BadIntervals,
     EditConflict,
     EmailTaken,
-    Keys,
     NotOwner,
     NotShared,
     Refusal,
@@ -129,8 +132,8 @@ from store import (
     UserNotFound,
     WrongPassword,
     pseudonym,
-    today,
 )
+from wording import about, explain_invalid, summary
 
 __version__ = "2.0.0"
 
@@ -139,6 +142,7 @@ LOGIN_LIFETIME = timedelta(seconds=LOGIN_SECONDS)
 REFERRAL_LIFETIME = 30 * DAY
 CLOCK_SKEW = 60  # seconds that the clocks of two hosts may differ
 MAX_BODY = 1 << 20  # bytes
+LARGE_BODY = 64 << 10  # bytes above which few bodies are worked on at a time
 REQUEST_SECONDS = 2.0  # for all exchanges of a request with Redis
 PREVIEWS_KNOWN = 1024  # drawn pages that the process remembers: some 10 MB
 
@@ -208,7 +212,6 @@ class JoipShare(Flask):
         self.preview_page = functools.lru_cache(PREVIEWS_KNOWN)(draw_preview)
         self.card_url = settings.origin + self.asset("card.png")
 
-
     def log_exception(self, exc_info: Any) -> None:
         """Flask's hook, without the path, which is a secret; as_problem has told more
         of what was raised within a view."""
@@ -243,107 +246,6 @@ def no_content() -> Response:
 
 
 # --------------------------------------------------------------------------- Errors
-
-
-class Problem(Exception):
-    """An answer that is not the one asked for; `code` names a row of PROBLEMS. `more`
-    goes into the body as it is."""
-
-    def __init__(
-        self,
-        code: str,
-        message: str = "",
-        details: list[dict[str, str]] | None = None,
-        headers: Mapping[str, str] | None = None,
-        more: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(code)
-        self.code = code
-        self.status, default = PROBLEMS[code]
-        self.message = message or default
-        self.details = details or []
-        self.headers = dict(headers or {})
-        self.more = dict(more or {})
-
-    def body(self, request_id: str) -> dict[str, Any]:
-        """What is told, in the one shape of every error."""
-        told: dict[str, Any] = {
-            "error": PHRASES[self.status],
-            "message": self.message,
-            "code": self.code,
-            "requestId": request_id,
-        }
-        if self.details:
-            told["details"] = self.details
-        if self.status == 429:
-            told["retryAfter"] = int(self.headers["Retry-After"])
-        return told | self.more
-
-
-# The words are the service's own: Python's HTTPStatus names some anew in 3.13.
-PHRASES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    409: "Conflict",
-    413: "Request Entity Too Large",
-    415: "Unsupported Media Type",
-    416: "Requested Range Not Satisfiable",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-}
-PROBLEMS: dict[str, tuple[int, str]] = {
-    "INVALID_REQUEST": (400, "The request is not valid"),
-    "INVALID_SESSION_ID": (400, "Invalid session ID"),
-    "UNAUTHORIZED": (401, "Unauthorized"),
-    "INVALID_CREDENTIALS": (401, "Invalid email or password"),
-    "CROSS_SITE": (403, "Requests from another site are refused"),
-    "NOT_OWNER": (403, "You do not have permission to access this session"),
-    "NOT_OWNER_SHARE": (403, "You do not have permission to share this session"),
-    "NOT_FOR_YOU": (403, "This link was made for another account"),
-    "REGISTRATION_CLOSED": (403, "New accounts are not open to everyone here"),
-    "SIGN_IN_ELSEWHERE": (403, "Signing in is done elsewhere, at the team's own page"),
-    "WRONG_PASSWORD": (403, "The current password is not right"),
-    "SESSION_NOT_FOUND": (404, "Session not found"),
-    "SHARE_NOT_FOUND": (404, "Link not found"),
-    "SHARED_SESSION_NOT_FOUND": (404, "Shared session not found"),
-    "USER_NOT_FOUND": (404, "User not found"),
-    "TOKEN_NOT_FOUND": (404, "Token not found"),
-    "NOT_FOUND": (404, "There is nothing here"),
-    "METHOD_NOT_ALLOWED": (405, "This method is not allowed here"),
-    "EMAIL_TAKEN": (409, "There is already an account with this email"),
-    "EDIT_CONFLICT": (409, "The session was changed since you read it"),
-    "LIMIT_REACHED": (409, "There is no room for more"),
-    "BODY_TOO_LARGE": (413, "The body is larger than 1 MiB"),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "The body must be application/json"),
-    "RANGE_NOT_SATISFIABLE": (416, "There is no such part of it"),
-    "RATE_LIMITED": (429, "Too many attempts, please wait"),
-    "HEADERS_TOO_LARGE": (431, "The headers are too large"),
-    "INTERNAL_ERROR": (500, "Something went wrong on our side"),
-    "NOT_IMPLEMENTED": (501, "This is not offered"),
-    "BUSY": (503, "Too busy at the moment, please try again"),
-    "STORE_UNAVAILABLE": (503, "The service is briefly unavailable"),
-}
-HTTP_ERRORS = {
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    413: "BODY_TOO_LARGE",
-    416: "RANGE_NOT_SATISFIABLE",
-    431: "HEADERS_TOO_LARGE",
-    501: "NOT_IMPLEMENTED",
-}
-HTTP_ERROR_HEADERS = ("Allow", "Content-Range")
-LIMIT_MESSAGES = {
-    "TOO_MANY_SESSIONS": "An account may have {0.sessions:,} sessions",
-    "TOO_MANY_BYTES": "The sessions of an account may take {0.megabytes:,} MB",
-    "TOO_MANY_LINKS": "A session may have {0.links:,} links",
-    "TOO_MANY_TOKENS": "An account may have {0.tokens:,} tokens",
-}
 
 
 def as_problem(error: Exception) -> Problem:
@@ -568,10 +470,9 @@ class LoginInterface(ServerSideSessionInterface):
 
     def _read(self, app: Flask, request: flask.Request) -> tuple[str, dict[str, Any]]:
         given = request.cookies.getlist(self.get_cookie_name(app))
-        if len(given) == 1 and LOGIN_ID.fullmatch(given[0]):
-            if data := self._retrieve_session_data(given[0]):
-                return given[0], data
-        return self._generate_sid(self.sid_length), {}
+        well_formed = len(given) == 1 and LOGIN_ID.fullmatch(given[0])
+        data = self._retrieve_session_data(given[0]) if well_formed else None
+        return (given[0], data) if data else (self._generate_sid(self.sid_length), {})
 
     def save_session(self, app: Flask, session: Any, response: Response) -> None:
         if session.accessed or session.modified:
@@ -1211,7 +1112,7 @@ def session_page(user_id: str) -> tuple[list[Summary], str]:
 def create_session(user_id: str) -> Response:
     """Make a session, also from what GET /api/sessions/:id gave."""
     enforce([(WRITES, user_id)])
-    with application().media_places.taken():
+    with room_for_media():
         new = read_new_session()
         check_addresses(new)
         try:
@@ -1220,6 +1121,13 @@ def create_session(user_id: str) -> Response:
             raise Problem("UNAUTHORIZED") from None
     where = f"{settings().public_url}/api/sessions/{session.id}"
     return json_response(session, 201, {"Location": where})
+
+
+def room_for_media() -> contextlib.AbstractContextManager[None]:
+    """Around work on a body: a large one takes one of few places, for it takes CPU that
+    others wait for. 503 BUSY where all are taken."""
+    large = (request.content_length or 0) > LARGE_BODY
+    return application().media_places.taken() if large else contextlib.nullcontext()
 
 
 def read_new_session() -> NewSession:
@@ -1304,7 +1212,7 @@ def media_page(media: msgspec.Raw) -> Response:
 def update_session(user_id: str, session_id: int) -> Response:
     """Change a session of mine, unless it was changed after what I have seen."""
     enforce([(WRITES, user_id)])
-    with application().media_places.taken():
+    with room_for_media():
         patch = read_body(SessionPatch)
         check_addresses(patch)
         store().check_owner(session_id, user_id)
@@ -1316,7 +1224,7 @@ def update_session(user_id: str, session_id: int) -> Response:
 
 
 def seen_before() -> str:
-    """The updatedAt that `If-Unmodified-Since` (RFC 9110, 13.1.4) names, "" for none."""
+    """The updatedAt that `If-Unmodified-Since` (RFC 9110, 13.1.4) names, or ""."""
     given = request.headers.get("If-Unmodified-Since", "")
     try:
         moment = parsedate_to_datetime(given).astimezone(UTC)
@@ -1429,24 +1337,28 @@ def csv_row(record: Struct) -> dict[str, Any]:
 @api.get("/shared/<code>/preview")
 def shared_preview(code: str) -> Response:
     """What anyone with the link may see; counts an open, and a click for `?r=`."""
-    opened, response = open_link(
-        parse_code(code), visit(), lambda opened, _: json_response(opened.preview)
-    )
+    code = parse_code(code)
+    response = open_link(code, visit(), lambda opened: json_response(opened.preview))
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 
 
 def open_link(
-    code: str, seen_by: Visit, draw: Callable[[Opened, Visit], Response]
-) -> tuple[Opened, Response]:
+    code: str, seen_by: Visit, draw: Callable[[Opened], Response]
+) -> Response:
     """A link is opened: its answer, as `draw` makes it, with what is remembered of who
     sent its visitor. Raises NotShared."""
-    referral = referral_in(unquote(request.path) + query_text(), "r")
+    referral = referral_followed()
     opened = store().open_shared(code, seen_by, referral)
-    response = draw(opened, seen_by)
+    response = draw(opened)
     if opened.reason == "":
         credit_visit(response, code, opened.owner_code, referral, seen_by.viewer)
-    return opened, response
+    return response
+
+
+def referral_followed() -> str:
+    """The referral code of the link that was followed, "" for none."""
+    return referral_in(unquote(request.path) + query_text(), "r")
 
 
 @api.get("/shared/<code>")
@@ -1481,7 +1393,7 @@ def shared_seen(code: str) -> Response:
     views, place = store().seen(code, seen_by, kind == AHEAD)
     response = no_content()
     if views and kind == AHEAD:
-        referral = referral_in(query_text(), "r")
+        referral = referral_followed()
         owner_code = store().referral_code(place.owner)
         if referral == owner_code:
             store().count_click(place.owner, "session_share", seen_by.visitor)
@@ -1821,28 +1733,25 @@ def onward() -> Response:
 @pages.get("/shared/<path:pasted>")
 def shared_page(pasted: str) -> Response:
     """The preview. Counts an open, and a click for `?r=`; this page goes round."""
+    seen_by = visit(owner_sees_paused=True)
+    signed_in = bool(seen_by.viewer)
     code = parse_pasted_code(pasted)
-    return open_link(code, visit(owner_sees_paused=True), preview_response)[1]
+    return open_link(code, seen_by, lambda opened: preview_response(opened, signed_in))
 
 
-def preview_response(opened: Opened, seen_by: Visit) -> Response:
+def preview_response(opened: Opened, signed_in: bool) -> Response:
     """The page of an opened link; it tells when it is shown, unless that is no news."""
     code = opened.preview.share_code
     kind = {"": SHOWN, "prefetch": AHEAD}.get(opened.reason, "")
-    token = seen_token(code, kind, today()) if kind else ""
+    followed = f"?r={referral_followed()}" if kind == AHEAD else ""
     html = application().preview_page(
         opened.preview,
         opened.owner_code,
-        bool(seen_by.viewer),
+        signed_in,
         opened.personal,
         not opened.public,
-        f"{settings().path}/api/shared/{code}/seen"
-        + (
-            f"?r={referral_in(unquote(request.path) + query_text(), 'r')}"
-            if kind == AHEAD
-            else ""
-        ),
-        token,
+        f"{settings().path}/api/shared/{code}/seen{followed}",
+        seen_token(code, kind, today()) if kind else "",
     )
     return html_response(html)
 
@@ -1886,25 +1795,6 @@ def social_image(preview: Preview) -> tuple[str, tuple[int, int] | None]:
         return web_url("thumbnail", preview.thumbnail), None
     except FieldError:  # of version 1
         return application().card_url, CARD_SIZE
-
-
-def summary(preview: Preview) -> str:
-    """What is told of a session elsewhere, in at most 200 characters."""
-    text = " ".join((preview.description or about(preview)).split())
-    return text if len(text) <= 200 else f"{text[:199].rstrip()}…"
-
-
-def about(slideshow: Preview | SharedSession | Session) -> str:
-    """How much there is to see: "12 items, about 2 minutes"."""
-    count = slideshow.media_count
-    if count == 0:
-        return "nothing in it yet"
-    seconds = count * (slideshow.interval_min + slideshow.interval_max) / 2
-    items = "1 item" if count == 1 else f"{count} items"
-    if seconds < 90:
-        whole = max(1, round(seconds))
-        return f"{items}, about {whole} {'second' if whole == 1 else 'seconds'}"
-    return f"{items}, about {round(seconds / 60)} minutes"
 
 
 @pages.get("/shared/<code>/play")
@@ -2009,31 +1899,12 @@ def readyz() -> Response:
     """Whether to send requests here: Redis takes a write, its data are of a version
     that we know, and nobody said stop."""
     process = "stopping" if application().stopping else "ok"
-    checks = {"redis": redis_state(), "process": process}
+    checks = {"redis": redis_state(store()), "process": process}
     ready = set(checks.values()) == {"ok"}
     body = {"status": "ok" if ready else "unavailable", "checks": checks}
     return json_response(
         body, 200 if ready else 503, {} if ready else {"Retry-After": "1"}
     )
-
-
-def redis_state() -> str:
-    """ "ok", or why Redis is of no use."""
-    try:
-        with store().link.deadline(1):
-            store().execute("SET", store().keys.probe, 1, "EX", 60)
-            schema = store().schema()
-    except StoreUnavailable as error:
-        return NOT_READY.get(str(error), str(error))
-    return "ok" if schema == SCHEMA else f"data of schema {schema}, which is not known"
-
-
-NOT_READY = {
-    "ClusterDown": "cluster is down",
-    "TimeoutError": "no answer within a second",
-    "Deadline": "no answer within a second",
-    "LOADING": "loading its data",
-}
 
 
 def start_checks(app: JoipShare) -> None:
@@ -2047,19 +1918,6 @@ def start_checks(app: JoipShare) -> None:
                 log.warning(warning)
     except (StoreUnavailable, redis_py.ConnectionError, redis_py.TimeoutError) as error:
         log.warning("Redis does not answer yet: %s", type(error).__name__)
-
-
-def durability_warnings(server: Any) -> Iterator[str]:
-    """What in Redis's configuration could make a share vanish, by name."""
-    try:
-        config = server.config_get("appendonly", "save", "maxmemory-policy")
-    except redis_py.ResponseError:
-        return  # a managed Redis that hides its configuration
-    if config.get("appendonly") == "no" and not config.get("save"):
-        yield "Redis keeps nothing on disk: appendonly is no and save is empty"
-    policy = config.get("maxmemory-policy", "noeviction")
-    if policy != "noeviction":
-        yield f"Redis can evict keys: maxmemory-policy is {policy}, not noeviction"
 
 
 @operations.get("/metrics")
@@ -2077,11 +1935,8 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def before_request() -> None:
-    """Name the request; refuse what is outside, from another site, or malformed."""
+    """Refuse what is outside, from another site, or malformed."""
     environ = request.environ
-    environ["joip_share.started"] = time.perf_counter()
-    environ["joip_share.id"] = accepted_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
-    environ["joip_share.secure"] = settings().secure
     if environ.get("joip_share.outside"):
         request.url_rule = None  # what it resembles is not what it asks for
         raise Problem("NOT_FOUND")
@@ -2138,8 +1993,8 @@ def warn_of_proxies(environ: Mapping[str, Any]) -> None:
     application().warned_of_proxies = True
     if forwarded:
         log.warning(
-            "X-Forwarded-For arrives and TRUSTED_PROXIES is 0: all who come through the "
-            "proxy share one limit"
+            "X-Forwarded-For arrives and TRUSTED_PROXIES is 0: all who come through "
+            "the proxy share one limit"
         )
     else:
         log.warning(
@@ -2288,11 +2143,17 @@ def create_app(
 
 
 def wsgi_stack(app: JoipShare) -> Callable[..., Any]:
-    """Around Flask: the deadline of a request, and PUBLIC_URL's path, under which the
-    whole service lives."""
+    """Around Flask: a request's name and deadline, and PUBLIC_URL's path, under which
+    the whole service lives."""
     inner = app.wsgi_app
 
+    secure = app.settings.secure
+
     def timed(environ: dict[str, Any], start_response: Any) -> Any:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        environ["joip_share.id"] = accepted_request_id(given)
+        environ["joip_share.started"] = time.perf_counter()
+        environ["joip_share.secure"] = secure
         with app.store.link.deadline(REQUEST_SECONDS):
             return inner(environ, start_response)
 
@@ -2320,11 +2181,13 @@ def production_settings(environ: Mapping[str, str]) -> Settings:
 
 def main() -> None:
     """The service to try: in memory, with a demo, unless REDIS_URL is set."""
+    import demo
     import serve
 
     try:
         settings = Settings.from_env(os.environ)
-        app = create_app(settings, None if settings.redis_url else memory())
+        redis = None if settings.redis_url else demo.memory()
+        app = create_app(settings, redis)
     except ConfigError as error:
         raise SystemExit(f"joip_share: {error}") from None
     listener = serve.new_socket("127.0.0.1", settings.port)
@@ -2332,44 +2195,10 @@ def main() -> None:
     if settings.redis_url:
         start_checks(app)
     else:
-        print(demo(app), flush=True)
+        pictures = [app.asset(f"demo-{n}.svg") for n in range(1, 6)]
+        codes = demo.populate(app.store, [settings.origin + path for path in pictures])
+        print(demo.told(settings.public_url, *codes), flush=True)
     serve.run(app, listener)
-
-
-def memory() -> Any:
-    """A Redis in this process's memory, which production does not need."""
-    import fakeredis
-
-    return fakeredis.FakeStrictRedis()
-
-
-def demo(app: JoipShare) -> str:
-    """A demo account with one shared session; returns what to tell about it."""
-    email, password = "demo@example.com", "demo-password"
-    with app.app_context():
-        hashed = generate_password_hash(password, SCRYPT)
-        owner = app.store.register(email, "Demo", hashed)
-        origin = app.settings.origin
-        media = [
-            MediaInput(origin + app.asset(f"demo-{n}.svg"), caption=caption)
-            for n, caption in enumerate(DEMO_CAPTIONS, 1)
-        ]
-        new = NewSession(
-            title="Five hours by the lake",
-            description="A demo: pictures drawn for it.",
-            media=media,
-        )
-        session = app.store.create_session(owner.id, new)
-        code = app.store.share(session.id, owner.id)
-        link = share_url(code, owner.referral_code)
-    return (
-        "Nothing outlives this process: everything is kept in its memory.\n"
-        f"A shared session to look at:  {link}\n"
-        f"Its owner signs in with:      {email} / {password}"
-    )
-
-
-DEMO_CAPTIONS = ("Dawn", "Morning", "Noon", "Dusk", "Night")
 
 
 if __name__ == "__main__":

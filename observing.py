@@ -1,4 +1,4 @@
-"""What the admin sees: metrics for Prometheus, a log of one JSON object per line."""
+"""What the admin sees: Redis's state, metrics for Prometheus, a log of JSON lines."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import prometheus_client as prometheus
+import redis as redis_py
 
+from clock import timestamp
 from records import to_json
-from store import timestamp
+from redis_link import StoreUnavailable
+from store import SCHEMA, Store
 
 
 class Metrics:
@@ -100,3 +103,35 @@ def start_logging(log: logging.Logger, request_id: Callable[[], str]) -> None:
         logger.setLevel(level)
         logger.propagate = False
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # 11 % under load
+
+
+def redis_state(store: Store) -> str:
+    """ "ok", or why Redis is of no use."""
+    try:
+        with store.link.deadline(1):
+            store.execute("SET", store.keys.probe, 1, "EX", 60)
+            schema = store.schema()
+    except StoreUnavailable as error:
+        return NOT_READY.get(str(error), str(error))
+    return "ok" if schema == SCHEMA else f"data of schema {schema}, which is not known"
+
+
+NOT_READY = {
+    "ClusterDown": "cluster is down",
+    "TimeoutError": "no answer within a second",
+    "Deadline": "no answer within a second",
+    "LOADING": "loading its data",
+}
+
+
+def durability_warnings(server: Any) -> Iterator[str]:
+    """What in Redis's configuration could make a share vanish, by name."""
+    try:
+        config = server.config_get("appendonly", "save", "maxmemory-policy")
+    except redis_py.ResponseError:
+        return  # a managed Redis that hides its configuration
+    if config.get("appendonly") == "no" and not config.get("save"):
+        yield "Redis keeps nothing on disk: appendonly is no and save is empty"
+    policy = config.get("maxmemory-policy", "noeviction")
+    if policy != "noeviction":
+        yield f"Redis can evict keys: maxmemory-policy is {policy}, not noeviction"

@@ -141,8 +141,7 @@ class Visit(Struct, frozen=True):
 
 class Opened(Row):
     """A preview and how it was seen: `reason` is "" where an open was counted and
-    "owner" whenever it was the owner; `personal`: made for one person; `referrer`: whose
-    link it was followed by, whose `referral_code` it is."""
+    "owner" whenever it was the owner; `personal` that the link is for one person."""
 
     preview: Preview
     reason: str

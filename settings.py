@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from inputs import FieldError, explain_invalid, web_url
+from inputs import FieldError, web_url
 from redis_link import ConfigError, RedisUrl
 from store import Limits
+from wording import explain_invalid
 
 REFERRAL_COOKIE = "joip_ref"
 

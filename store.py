@@ -1,12 +1,11 @@
-"""What the service keeps in Redis: the keys, and the store itself.
+"""What the service keeps in Redis, and how it stays right.
 
-    Keys        the shape of every Redis key
     Refusals    what the store will not do
     Store       accounts, logins, tokens, sessions, links, counters, credits
 
 No Flask in here. How Redis is spoken to stands in `redis_link.py`; what Redis itself
 decides in `lua/`, one file per script, whose header tells which race it closes; what is
-stored and answered in `records.py`.
+stored and answered in `records.py`, and the shape of every key in `keys.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ import msgspec
 import redis as redis_py
 from msgspec import UNSET, Raw
 
+from clock import DAY, days_with_visitors, id_age, new_session_id, timestamp, today
 from inputs import MediaInput, NewSession, SessionPatch
+from keys import PLACES_KNOWN, USER_PARTS, Keys
 from records import (
     DEFAULTS,
     EVENTS,
@@ -70,84 +71,11 @@ from redis_link import (
     script,
 )
 
-DAY = 86_400
-EPOCH = 1_577_836_800  # 2020-01-01T00:00:00Z, from which session ids count
-MAX_ID = 2**53 - 1  # the largest integer that JavaScript reads back exactly
 LOGIN_SECONDS = 7 * DAY
 VISITORS_SECONDS = 2 * DAY
 DAILY_KEPT = 400  # days of daily counters
 SETTLED = 60  # seconds after which what a request began is over, one way or another
 SCHEMA = 2  # of the data; what version 1 wrote is read as well
-PLACES_KNOWN = 50_000  # share codes whose session the process remembers: some 30 MB
-
-
-# ----------------------------------------------------------------------------- Keys
-
-SESSION_PARTS = (
-    "",
-    "media",
-    "shares",
-    "codes",
-    "links",
-    "stats",
-    "daily",
-    "referrers",
-    "players",
-)
-
-
-class Keys:
-    """Every Redis key, made in one place; `{…}` is a Redis Cluster hash tag."""
-
-    def __init__(self, prefix: str = "") -> None:
-        self.prefix = prefix
-        self.schema = f"{prefix}schema"
-        self.probe = f"{prefix}probe"
-        self.signing_key = f"{prefix}signing-key"
-        self.session_keys = functools.lru_cache(PLACES_KNOWN)(self._session_keys)
-
-    def share(self, code: str) -> str:
-        return f"{self.prefix}share:{code}"
-
-    def session(self, session_id: int | str, part: str = "") -> str:
-        return f"{self.prefix}session:{{{session_id}}}{part and ':' + part}"
-
-    def _session_keys(self, session_id: int, day: str) -> tuple[str, ...]:
-        """A session's keys on a day, in the order in which scripts take them."""
-        parts = (*SESSION_PARTS, f"visitors:{day}", f"viewers:{day}")
-        return tuple(self.session(session_id, part) for part in parts)
-
-    def visitors_key(self, day: str) -> str:
-        return f"{self.prefix}visitors:key:{day}"
-
-    def user(self, user_id: str, part: str = "") -> str:
-        return f"{self.prefix}user:{{{user_id}}}{part and ':' + part}"
-
-    def user_keys(self, user_id: str, *parts: str) -> list[str]:
-        """The account, and parts of it, for a script."""
-        return [self.user(user_id), *(self.user(user_id, part) for part in parts)]
-
-    def referral(self, code: str) -> str:
-        return f"{self.prefix}referral:{code}"
-
-    def email(self, digest: str) -> str:
-        return f"{self.prefix}email:{digest}"
-
-    def awaited(self, digest: str) -> str:
-        """The codes of links that wait for somebody with this email."""
-        return f"{self.prefix}awaited:{digest}"
-
-    def login(self, login_id: str) -> str:
-        return f"{self.prefix}login:{login_id}"
-
-    def token(self, digest: str) -> str:
-        return f"{self.prefix}token:{digest}"
-
-    def attempts(self, limit: str, person: str) -> str:
-        return f"{self.prefix}limits:{limit}:{person}"
-
-
-USER_PARTS = ("sessions", "sizes", "logins", "tokens", "referrals", "signups", "played")
 
 
 # ---------------------------------------------------------------------------- Refusals
@@ -261,42 +189,6 @@ class Place(NamedTuple):
     owner: str
 
 
-def timestamp() -> str:
-    """The time as every answer writes it: 2026-11-23T15:04:05Z."""
-    return _timestamp(int(time.time()))
-
-
-@functools.lru_cache(maxsize=4)
-def _timestamp(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-@functools.lru_cache(maxsize=1024)
-def _date(days: int) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(days * DAY))
-
-
-def today(ago: int = 0) -> str:
-    """The UTC day, some days ago, as 2026-11-23."""
-    return _date(int(time.time() // DAY) - ago)
-
-
-def days_with_visitors() -> list[str]:
-    """The days of which a HyperLogLog may still live, a day of clock skew included."""
-    return [today(ago) for ago in (-1, 0, 1, 2, 3)]
-
-
-def new_session_id() -> int:
-    """An id that grows with time and stays below 2^53: the milliseconds since 2020 in
-    41 bits, and 12 random ones."""
-    return int((time.time() - EPOCH) * 1000) << 12 | secrets.randbits(12)
-
-
-def id_age(session_id: int) -> float:
-    """How many seconds ago an id was made (version 1's small ones: very long ago)."""
-    return time.time() - EPOCH - (session_id >> 12) / 1000
-
-
 def new_referral_code() -> str:
     """Eight random characters of [a-z0-9]."""
     alphabet = string.ascii_lowercase + string.digits
@@ -360,12 +252,15 @@ class Store:
         limits: Limits | None = None,
         uncounted: Callable[[], None] = lambda: None,
     ) -> None:
-        """`uncounted` is called for each preview and play that Redis would not count."""
+        """`uncounted` is called for each preview and play that Redis does not count."""
         self.link = link
         self.keys = keys or Keys()
         self.limits = limits or Limits()
         self.uncounted = uncounted
         self._place = functools.lru_cache(PLACES_KNOWN)(self._find_place)
+        # What was chosen for an audience, so that its pointer is looked at as it is
+        # shared again, in the same round trip.
+        self._chosen = functools.lru_cache(PLACES_KNOWN)(_nothing_noted)
         self._referral_code = functools.lru_cache(10_000)(self._find_referral_code)
         self.visitor_key = functools.lru_cache(4)(self._visitor_key)
 
@@ -893,30 +788,22 @@ class Store:
     def _share(
         self, session_id: int, user_id: str, audience: str, email: str = ""
     ) -> str:
+        noted = self._chosen(session_id, audience)
         for _ in range(3):  # again where the link was revoked meanwhile
             new_code = str(uuid.uuid4())
-            chosen, listed = self.execute(
-                *SHARE(
-                    self._session_keys(session_id),
-                    user_id,
-                    audience,
-                    new_code,
-                    timestamp(),
-                    email,
-                    "",
-                    self.limits.links,
-                )
+            known = noted.get("code", new_code)
+            keys, now = self._session_keys(session_id), timestamp()
+            limit = self.limits.links
+            share = SHARE(keys, user_id, audience, new_code, now, email, limit)
+            (chosen, listed), pointer = self.execute_many(
+                [share, ("GET", self.keys.share(known))]
             )
             code: str = chosen.decode()
-            if listed and self._points_at(code, session_id):
-                return code
-            if self._publish(code, session_id, audience):
+            points = code == known and pointer == b"%d" % session_id
+            if (listed and points) or self._publish(code, session_id, audience):
+                noted["code"] = code
                 return code
         raise SessionNotFound
-
-    def _points_at(self, code: str, session_id: int) -> bool:
-        pointer = self.execute("GET", self.keys.share(code))
-        return bool(pointer == b"%d" % session_id)
 
     def _publish(self, code: str, session_id: int, audience: str) -> bool:
         """Point the code at its session, then list it there, if the session stands."""
@@ -965,9 +852,7 @@ class Store:
             self.uncounted()
             return self.execute_many(reading)
 
-    def open_shared(
-        self, code: str, visit: Visit, referral: str = ""
-    ) -> Opened:
+    def open_shared(self, code: str, visit: Visit, referral: str = "") -> Opened:
         """A shared session's preview, its open counted, and, where `referral` is its
         owner's code, a click, in one round trip. Raises NotShared."""
         args = (
@@ -1065,7 +950,11 @@ class Store:
         where it was fetched ahead; how many views that made. Raises NotShared."""
         visitor = b"" if visit.reason else visit.visitor
         seen = self._shared(SEEN, code, visit.viewer, visitor, int(fetched_ahead))
-        return int(self.execute(*seen)[0]), self._place(code)
+        try:
+            return int(self.execute(*seen)[0]), self._place(code)
+        except StoreRefusesWrites:
+            self.uncounted()
+            return 0, self._place(code)
 
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's numbers. Raises SessionNotFound, NotOwner."""
@@ -1137,6 +1026,10 @@ class Store:
         counts, rows, rest = self.execute(*REPORT(keys, limit - 1, cursor))
         history = [decode_signup(row) for row in reversed(rows)]
         return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
+
+
+def _nothing_noted(session_id: int, audience: str) -> dict[str, str]:
+    return {}
 
 
 def _session(session_id: int, fields: dict[str, str]) -> Session:

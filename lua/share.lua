@@ -1,14 +1,14 @@
 #!lua
 -- A code is chosen for an audience.
 -- KEYS: the session's keys.
--- ARGV: the owner's id, audience, a new code, the time, the email of a link by email, the
---   account that it already belongs to, how many links a session may have.
+-- ARGV: the owner's id, audience, a new code, the time, the email of a link by email,
+--   how many links a session may have.
 -- Reply: {code, 1 where the session lists it already}.
 -- Refuses: SESSION_NOT_FOUND; NOT_OWNER; TOO_MANY_LINKS.
 -- Race closed: two who share at once; HSETNX lets the first code win (invariant 4).
 -- include parts/session
 -- include parts/owned
-local audience, new_code, now, email, account, limit = unpack(ARGV, 2)
+local audience, new_code, now, email, limit = unpack(ARGV, 2)
 if redis.call('HEXISTS', shares, audience) == 0
   and redis.call('HLEN', shares) >= tonumber(limit) then
   return redis.error_reply('TOO_MANY_LINKS')
@@ -23,5 +23,4 @@ if listed == 0 then
   redis.call('HSETNX', links, code .. ':since', now)
   if email ~= '' then redis.call('HSETNX', links, code .. ':email', email) end
 end
-if account ~= '' then redis.call('HSETNX', links, code .. ':for', account) end
 return {code, listed}
