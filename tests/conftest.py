@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 import fakeredis
 import pytest
 import redis as redis_py
 
 import joip_share
+import passwords
 from servers import PERSON, Client, RedisServer, Service
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes():
+    """Passwords are hashed for safety, which takes a third of a second each: services
+    that tests start as processes do so, applications within the tests do not."""
+    passwords.SCRYPT = "scrypt:1024:8:1"
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +101,64 @@ class Visitor:
         return answer.json
 
 
+class World:
+    """Who and what most tests need: an owner with a shared session, a guest with an
+    account, and a stranger, in an application or at a service's URL.
+
+    Ids are made by the service: a test takes `session_id` and `code` from here.
+    """
+
+    def __init__(self, newcomer, app=None, mark=""):
+        """`newcomer` makes people, each with cookies of their own; `mark` keeps their
+        emails apart where a service has several worlds."""
+        self.newcomer, self.app = newcomer, app
+        self.owner, self.guest, self.stranger = (newcomer() for _ in range(3))
+        for name in ("owner", "guest"):
+            person = getattr(self, name)
+            person.user = person.sign_up(f"{name}{mark}@example.com")
+        self.referral_code = self.owner.user["referralCode"]
+        self.session_id = self.owner.make_session()
+        shared = self.owner.share(self.session_id)
+        self.code = shared if isinstance(shared, str) else shared["shareCode"]
+
+    @classmethod
+    def within(cls, app):
+        """A world in an application."""
+        return cls(lambda: Visitor(app), app)
+
+    @classmethod
+    def at(cls, url):
+        """A world at a service's URL, one of many there."""
+        return cls(lambda: Client(url), mark=os.urandom(8).hex())
+
+    @property
+    def store(self):
+        """The application's store."""
+        return self.app.store
+
+    @property
+    def link(self):
+        """The path of the shared link, with its owner's referral code."""
+        return f"/shared/{self.code}?r={self.referral_code}"
+
+    def stats(self):
+        """The session's totals."""
+        answer = self.owner.get(f"/api/sessions/{self.session_id}/stats")
+        return (answer.json() if callable(answer.json) else answer.json)["totals"]
+
+
+@pytest.fixture
+def world(app):
+    """A world of its own, in memory."""
+    return World.within(app)
+
+
+@pytest.fixture
+def live_world(live):
+    """A world at the live service."""
+    return World.at(live.url)
+
+
 @pytest.fixture
 def visitor(app):
     """A stranger with a browser."""
@@ -143,9 +211,8 @@ def clock(monkeypatch):
 @pytest.fixture(scope="module")
 def place():
     """One app in memory for a module's tests, with an owner and a guest."""
-    place = joip_share.create_app(
-        joip_share.Settings(ratelimit_enabled=False), fakeredis.FakeStrictRedis()
-    )
+    settings = joip_share.Settings(ratelimit_enabled=False)
+    place = joip_share.create_app(settings, fakeredis.FakeStrictRedis())
     place.owner, place.guest = Visitor(place), Visitor(place)
     place.owner.user = place.owner.sign_up()
     place.guest.user = place.guest.sign_up("guest@example.com")
