@@ -1351,7 +1351,7 @@ def open_link(
     referral = referral_followed()
     opened = store().open_shared(code, seen_by, referral)
     response = draw(opened)
-    if opened.reason == "":
+    if opened.reason == "" and (referral or response.mimetype != JSON):
         credit_visit(response, code, opened.owner_code, referral, seen_by.viewer)
     return response
 

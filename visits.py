@@ -92,6 +92,7 @@ def visitor_network(address: str) -> str:
     return _network(address, 24, 48)
 
 
+@functools.lru_cache(maxsize=4096)
 def _network(address: str, ipv4_bits: int, ipv6_bits: int) -> str:
     parsed = _parsed(address)
     if not parsed:
@@ -105,6 +106,7 @@ def _canonical(address: str) -> str:
     return str(_parsed(address) or address[:UNREADABLE_LENGTH])
 
 
+@functools.lru_cache(maxsize=4096)
 def _parsed(text: str) -> Address | None:
     """The address in "192.0.2.1:567", "[2001:db8::1]:443", "fe80::1%eth0"; or None."""
     text = text[:UNREADABLE_LENGTH].strip()
