@@ -31,6 +31,7 @@ export function hideControls({ part, player, show, kept }) {
   addEventListener("pointermove", ({ pointerType }) => pointerType === "mouse" && wake());
   addEventListener("focusin", wake);
   for (const type of ["pause", "end", "halt"]) show.addEventListener(type, wake);
+  wake();
   return { wake, toggle };
 }
 

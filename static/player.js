@@ -36,6 +36,7 @@ function addControls(parts, modules) {
   modules.drawTransport(parts);
   modules.drawPlace(parts);
   modules.drawTime(parts);
+  modules.drawVideoControls(parts);
   modules.showCaptions(parts);
   modules.tellWaiting({ ...parts, ...modules, notices });
   modules.tellHalts({ ...parts, ...modules, base, leave: leave.href });
