@@ -1,0 +1,207 @@
+"""Dockerfile and compose.yaml without a Docker engine: linted, and done as they say."""
+
+import fnmatch
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import redis
+import requests
+import yaml
+
+from servers import BIN, PERSON, ROOT, Process, free_port, need, wait_for
+
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+
+
+def instructions():
+    """The Dockerfile as (instruction, its text)."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [line.split(maxsplit=1) for line in lines]
+
+
+def is_let_through(path):
+    """Whether .dockerignore lets this path into the build."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    return any(fnmatch.fnmatch(path, line[1:]) for line in lines if line[0] == "!")
+
+
+class Image:
+    """A clean folder in which the steps of the Dockerfile are done, one by one."""
+
+    def __init__(self, folder):
+        self.folder = folder / "root"
+        venv = folder / "venv"
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        self.env = {"PATH": f"{venv}/bin:/usr/bin:/bin"}
+        self.env |= {
+            k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL"))
+        }
+        self.health, self.command, self.user = [], [], ""
+        for word, text in instructions():
+            getattr(self, f"do_{word.lower()}")(text)
+
+    def do_from(self, text):
+        assert text.startswith("python:3.")
+
+    def do_workdir(self, text):
+        self.folder = self.folder / text.strip("/")
+        self.folder.mkdir(parents=True)
+
+    def do_copy(self, text):
+        *sources, target = text.split()
+        for source in sources:
+            assert is_let_through(source), f".dockerignore holds {source} back"
+            for file in ROOT.glob(source):
+                if file.is_dir():
+                    shutil.copytree(file, self.folder / target)
+                else:
+                    (self.folder / target).mkdir(exist_ok=True)
+                    shutil.copy(file, self.folder / target)
+
+    def do_run(self, text):
+        subprocess.run(
+            ["/bin/sh", "-c", text], cwd=self.folder, env=self.env, check=True
+        )
+
+    def do_env(self, text):
+        self.env |= dict(word.split("=", 1) for word in shlex.split(text))
+
+    def do_expose(self, text):
+        assert text == self.env["PORT"]
+
+    def do_user(self, text):
+        self.user = text
+
+    def do_healthcheck(self, text):
+        self.health = json.loads(text.partition("CMD ")[2])
+
+    def do_cmd(self, text):
+        self.command = json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return Image(tmp_path_factory.mktemp("image"))
+
+
+def test_the_images_steps_make_a_service_that_answers_and_stops(
+    tmp_path, image, redis_server, real_redis
+):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/joip"
+    given = {"REDIS_URL": redis_server.url, "PUBLIC_URL": url, "PORT": str(port)}
+    env = image.env | given
+
+    def is_healthy():
+        return not subprocess.run(image.health, cwd=image.folder, env=env).returncode
+
+    service = Process(image.command, tmp_path / "log", cwd=image.folder, env=env)
+    with service:
+        wait_for(is_healthy, what="the health check")
+        for path in ("/", "/api/openapi.json", "/static/app.css"):
+            answer = requests.get(url + path, headers={"User-Agent": PERSON}, timeout=5)
+            assert answer.ok, path
+        service.signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+    assert not is_healthy()
+
+
+def test_the_image_has_no_more_than_production_needs(image):
+    names = {path.name for path in image.folder.iterdir()} - {"__pycache__"}
+    assert names == {
+        "requirements.lock", "openapi.yaml", "lua", "static", "templates", "deploy",
+        *(path.name for path in ROOT.glob("*.py")),
+    }  # fmt: skip
+    pip = image.env["PATH"].partition(":")[0] + "/pip"
+    packages = subprocess.check_output([pip, "freeze"], text=True)
+    assert "fakeredis" not in packages
+    assert "pytest" not in packages
+
+
+def test_the_image_does_not_run_as_root(image):
+    user, group = image.user.split(":")
+    assert int(user) > 0
+    assert int(group) > 0
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], check=True)
+
+
+def test_compose_yaml_is_valid():
+    subprocess.run(
+        [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec",
+         ROOT / "compose.yaml"],
+        check=True,
+    )  # fmt: skip
+
+
+def mounts(service):
+    """What is mounted from the clone: (file of ours, path inside)."""
+    for line in SERVICES[service]["volumes"]:
+        source, target, *_ = line.replace("${COMPOSE_PROFILES:+-two}", "").split(":")
+        if source.startswith("."):
+            yield ROOT / source, target
+
+
+def test_everything_that_compose_mounts_is_there():
+    for name in ("redis", "nginx"):
+        for source, _ in mounts(name):
+            assert source.exists()
+
+
+def test_every_service_has_a_health_check_and_comes_back():
+    for name, service in SERVICES.items():
+        assert service.get("restart") == "unless-stopped"
+        assert "healthcheck" in service or service["build"] == "."
+        assert "ports" not in service or name == "nginx"
+
+
+def test_the_redis_of_compose_starts_with_its_command(tmp_path):
+    [(config, inside)] = mounts("redis")
+    command = SERVICES["redis"]["command"].replace(inside, str(config)).split()
+    command[command.index("/data")] = str(tmp_path)
+    command[command.index("*")] = "127.0.0.1"  # the test's machine is no container
+    port = free_port()
+    command[0] = need(command[0])
+    with Process([*command, "--port", str(port)], tmp_path / "redis.log"):
+        client = redis.Redis(port=port)
+        wait_for(client.ping, what="redis")
+        assert SERVICES["redis"]["healthcheck"]["test"] == ["CMD", "redis-cli", "ping"]
+
+
+@pytest.mark.parametrize("upstream", ["upstream.conf", "upstream-two.conf"])
+def test_the_nginx_of_compose_takes_its_configuration(tmp_path, upstream):
+    folder = tmp_path / "nginx"
+    shutil.copytree(ROOT / "deploy" / "joip-share", folder / "joip-share")
+    for source, target in mounts("nginx"):
+        if source.is_file() and "joip-share/" in target:
+            shutil.copy(source, folder / "joip-share")
+    shutil.copy(
+        ROOT / "deploy" / "compose" / upstream, folder / "joip-share" / "upstream.conf"
+    )
+    (folder / "nginx.conf").write_text(
+        f"pid {folder}/nginx.pid; error_log stderr; events {{}}\n"
+        f"http {{ include {ROOT}/deploy/nginx.conf; }}\n"
+    )
+    subprocess.run([need("nginx"), "-t", "-p", folder, "-c", "nginx.conf"], check=True)
+
+
+def test_the_upstreams_of_compose_are_its_services_addresses():
+    addresses = [
+        SERVICES[name]["networks"]["inside"]["ipv4_address"]
+        for name in ("web", "web-2")
+    ]
+    for file, wanted in (("upstream", addresses[:1]), ("upstream-two", addresses)):
+        text = (ROOT / "deploy" / "compose" / f"{file}.conf").read_text()
+        servers = [line.split()[1] for line in text.splitlines() if line[0] != "#"]
+        assert servers == [f"{address}:8000" for address in wanted]
