@@ -22,9 +22,9 @@ function write(key, value) {
 }
 
 export class Memory {
-  /** @param {string} code the share code of the slideshow that is played */
-  constructor(code) {
-    this.code = code;
+  /** @param {string} slideshow what tells the one that is played from others */
+  constructor(slideshow) {
+    this.slideshow = slideshow;
   }
 
   /** `{muted, volume, shuffled, repeated, captioned}`, as far as they were ever set. */
@@ -38,18 +38,18 @@ export class Memory {
 
   /** The index of the item that was shown last, 0 for a slideshow not begun. */
   get place() {
-    const place = read(PLACES)[this.code];
+    const place = read(PLACES)[this.slideshow];
     return Number.isInteger(place) && place > 0 ? place : 0;
   }
 
   keep(index) {
-    const { [this.code]: old, ...others } = read(PLACES);
+    const { [this.slideshow]: old, ...others } = read(PLACES);
     const recent = Object.entries(others).slice(1 - MOST);
-    write(PLACES, { ...Object.fromEntries(recent), [this.code]: index });
+    write(PLACES, { ...Object.fromEntries(recent), [this.slideshow]: index });
   }
 
   forget() {
-    const { [this.code]: old, ...others } = read(PLACES);
+    const { [this.slideshow]: old, ...others } = read(PLACES);
     write(PLACES, others);
   }
 }

@@ -37,9 +37,9 @@ function loadImage({ mediaUrl, caption }) {
 }
 
 export class Media {
-  /** @param {{call: Function, code: string, total: number}} given */
-  constructor({ call, code, total }) {
-    Object.assign(this, { call, code, total });
+  /** @param {{call: Function, path: string, total: number}} given `path` is the media's in the API */
+  constructor({ call, path, total }) {
+    Object.assign(this, { call, path, total });
     this.pages = new Map();
     this.loads = new Map(); // index → {element, ready}
     this.broken = new Set(); // indices of what answered with an error
@@ -51,8 +51,8 @@ export class Media {
   async item(index) {
     const offset = index - (index % PAGE);
     if (!this.pages.has(offset)) {
-      const path = `/api/shared/media/${this.code}?offset=${offset}&limit=${PAGE}`;
-      this.pages.set(offset, this.call("GET", path));
+      const query = `?offset=${offset}&limit=${PAGE}`;
+      this.pages.set(offset, this.call("GET", this.path + query));
     }
     try {
       const page = await this.pages.get(offset);

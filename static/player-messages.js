@@ -131,7 +131,7 @@ export function offerMore({ part, player, show }) {
   }
 
   part("again").onclick = () => show.again();
-  part("copy").onclick = copy;
+  if (part("copy")) part("copy").onclick = copy; // an owner plays what is not shared yet
   show.addEventListener("end", () => {
     toggle(true);
     part("again").focus({ preventScroll: true });

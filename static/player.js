@@ -5,15 +5,15 @@
 const { base } = document.documentElement.dataset;
 const part = (id) => document.getElementById(id);
 const player = part("player");
-const { code, total, min, max, title, owner: ownerName, thumbnail } = player.dataset;
+const { media: mediaPath, total, min, max, title, owner: ownerName, thumbnail } = player.dataset;
 const leave = part("leave");
 
 /** What plays: the memory, the order, the media, the stage and the show. */
 function makeShow({ call, Memory, Order, Media, Stage, Sound, Clock, Film, Show }) {
-  const memory = new Memory(code);
+  const memory = new Memory(mediaPath);
   const { shuffled = false, repeated = false } = memory.settings;
   const order = new Order(Number(total), shuffled);
-  const media = new Media({ call, code, total: Number(total) });
+  const media = new Media({ call, path: mediaPath, total: Number(total) });
   const stage = new Stage({ root: part("stage"), release: (medium) => media.release(medium) });
   const sound = new Sound({ part, memory, bless: () => media.bless() });
   const seconds = () => Number(min) + Math.random() * (max - min);
