@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PROGRAMS := redis-server redis-sentinel nginx chromium promtool
+PROGRAMS := redis-server redis-sentinel nginx chromium prometheus
 PACKAGES := redis-server redis-sentinel nginx chromium prometheus
 # The tests that need no server, for `make test-pythons`.
 QUICK := $(addprefix tests/test_,accounts.py counting.py errors.py sessions.py sharing.py)
