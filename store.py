@@ -164,7 +164,8 @@ REVOKE, RESERVE, UNLIST = script("revoke"), script("reserve"), script("unlist")
 SIGN_IN, KEEP, RENEW = script("sign_in"), script("keep"), script("renew")
 CHANGE_ACCOUNT, MOVE_EMAIL = script("change_account"), script("move_email")
 FORGET, TAKE, DEPART = script("forget"), script("take"), script("depart")
-ADD_TOKEN, CLICK, CREDIT = script("add_token"), script("click"), script("credit")
+ADD_TOKEN, CREDIT = script("add_token"), script("credit")
+CLICK, UNCLICK = script("click"), script("unclick")
 REPORT, PLAYED, ATTEMPT = script("report"), script("played"), script("attempt")
 
 GENERAL = "*"  # the audience of a link that is for everyone
@@ -272,13 +273,21 @@ class Store:
         self, commands: Sequence[Command], durable: bool = False
     ) -> list[Any]:
         """The replies of several, in one round trip. The first refusal is raised."""
-        replies: list[Any] = self.link.execute_many(commands, durable=durable)
+        replies = self._attempt_many(commands, durable)
         for reply in replies:
-            if isinstance(reply, redis_py.ResponseError):
-                if refusal := Refusal.kinds.get(str(reply)):
-                    raise refusal
-                raise StoreUnavailable(type(reply).__name__)
+            if isinstance(reply, Refusal):
+                raise reply
         return replies
+
+    def _attempt_many(
+        self, commands: Sequence[Command], durable: bool = False
+    ) -> list[Any]:
+        """The replies of several, in one round trip; a refusal stands in its place."""
+        replies: list[Any] = self.link.execute_many(commands, durable=durable)
+        return [
+            _as_refusal(reply) if isinstance(reply, redis_py.ResponseError) else reply
+            for reply in replies
+        ]
 
     def _session_keys(self, session_id: int) -> tuple[str, ...]:
         return self.keys.session_keys(session_id, today())
@@ -845,12 +854,13 @@ class Store:
     def _count_or_read(
         self, counting: Sequence[Command], reading: Sequence[Command]
     ) -> list[Any]:
-        """What counts as it answers; where Redis takes no writes, what only answers."""
+        """What counts as it answers; where Redis takes no writes, what only answers.
+        A refusal stands in its place."""
         try:
-            return self.execute_many(counting)
+            return self._attempt_many(counting)
         except StoreRefusesWrites:
             self.uncounted()
-            return self.execute_many(reading)
+            return self._attempt_many(reading)
 
     def open_shared(self, code: str, visit: Visit, referral: str = "") -> Opened:
         """A shared session's preview, its open counted, and, where `referral` is its
@@ -868,15 +878,17 @@ class Store:
         if own and not visit.reason and visit.viewer != place.owner:
             counting.append(self._click(place.owner, "session_share", visit.visitor))
         reading = [self._shared(PEEK, code, *args), owner]
+        row, told, *clicks = self._count_or_read(counting, reading)
         try:
-            row, told, *_ = self._count_or_read(counting, reading)
             return self._opened(code, row, told)
         except NotShared:
-            if len(counting) > 2:  # no link, no click
+            if any(clicks):  # no link, no click
                 self._take_click_back(place.owner)
             raise
 
     def _opened(self, code: str, row: Any, told: Any) -> Opened:
+        if isinstance(row, Refusal):
+            raise row
         reason, public, audience, owner, shown = row
         name, referral_code, deleting = told
         if referral_code is None or deleting:
@@ -906,6 +918,8 @@ class Store:
             [self._shared(PLAY, code, *args), owner],
             [self._shared(REPLAY, code, *args), owner],
         )
+        if isinstance(row, Refusal):
+            raise row
         new, _, shown, updated, media = row
         name, referral_code, deleting = told
         if referral_code is None or deleting:
@@ -993,9 +1007,8 @@ class Store:
         return CLICK(keys, source, day, visitor)
 
     def _take_click_back(self, user_id: str) -> None:
-        referrals = self.keys.user(user_id, "referrals")
-        if self.execute("EXISTS", referrals):
-            self.execute("HINCRBY", referrals, "clicks:session_share", -1)
+        keys = self.keys.user_keys(user_id, "referrals")
+        self.execute(*UNCLICK(keys, "session_share", today()))
 
     def count_click(self, user_id: str, source: str, visitor: bytes) -> None:
         """One click for the user whose code was followed, once per visitor and day."""
@@ -1030,6 +1043,13 @@ class Store:
 
 def _nothing_noted(session_id: int, audience: str) -> dict[str, str]:
     return {}
+
+
+def _as_refusal(error: redis_py.ResponseError) -> Refusal:
+    """What a script refused. Raises StoreUnavailable for any other error."""
+    if refusal := Refusal.kinds.get(str(error)):
+        return refusal()
+    raise StoreUnavailable(type(error).__name__)
 
 
 def _session(session_id: int, fields: dict[str, str]) -> Session:
