@@ -1007,8 +1007,8 @@ class Store:
         return CLICK(keys, source, day, visitor)
 
     def _take_click_back(self, user_id: str) -> None:
-        keys = self.keys.user_keys(user_id, "referrals")
-        self.execute(*UNCLICK(keys, "session_share", today()))
+        referrals = self.keys.user(user_id, "referrals")
+        self.execute(*UNCLICK([referrals], "session_share", today()))
 
     def count_click(self, user_id: str, source: str, visitor: bytes) -> None:
         """One click for the user whose code was followed, once per visitor and day."""
