@@ -1390,9 +1390,9 @@ def shared_seen(code: str) -> Response:
     code = parse_code(code)
     kind = kind_of_page(code, seen_token_given())
     seen_by = visit() if kind else Visit()
-    views, place = store().seen(code, seen_by, kind == AHEAD)
+    counted, place = store().seen(code, seen_by, kind == AHEAD)
     response = no_content()
-    if views and kind == AHEAD:
+    if counted and kind == AHEAD:
         referral = referral_followed()
         owner_code = store().referral_code(place.owner)
         if referral == owner_code:

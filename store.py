@@ -959,16 +959,16 @@ class Store:
                 self.execute("ZREM", self.keys.user(user_id, "played"), *gone)
         return rows
 
-    def seen(self, code: str, visit: Visit, fetched_ahead: bool) -> tuple[int, Place]:
+    def seen(self, code: str, visit: Visit, fetched_ahead: bool) -> tuple[bool, Place]:
         """The page of a link was shown: a view, once per visitor and day, and an open
-        where it was fetched ahead; how many views that made. Raises NotShared."""
+        where it was fetched ahead; whether the visit counts. Raises NotShared."""
         visitor = b"" if visit.reason else visit.visitor
         seen = self._shared(SEEN, code, visit.viewer, visitor, int(fetched_ahead))
         try:
-            return int(self.execute(*seen)[0]), self._place(code)
+            return self.execute(*seen) == 1, self._place(code)
         except StoreRefusesWrites:
             self.uncounted()
-            return 0, self._place(code)
+            return False, self._place(code)
 
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's numbers. Raises SessionNotFound, NotOwner."""
