@@ -52,7 +52,7 @@ import prometheus_client as prometheus
 import redis as redis_py
 import segno
 import yaml
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, request
 from flask.sessions import SessionMixin
 from flask_session.base import Serializer, ServerSideSessionInterface
 from markupsafe import Markup
@@ -60,6 +60,8 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.routing import MapAdapter
+from werkzeug.wsgi import ClosingIterator
 
 import visits
 from clock import DAY, MAX_ID, today
@@ -144,6 +146,8 @@ CLOCK_SKEW = 60  # seconds that the clocks of two hosts may differ
 MAX_BODY = 1 << 20  # bytes
 LARGE_BODY = 64 << 10  # bytes above which few bodies are worked on at a time
 REQUEST_SECONDS = 2.0  # for all exchanges of a request with Redis
+ROUTE_LENGTH = 100  # characters of a method and path; what is longer is no link
+ROUTES_KNOWN = 8192  # routes that the process remembers: some 8 MB
 PREVIEWS_KNOWN = 1024  # drawn pages that the process remembers: some 10 MB
 
 log = logging.getLogger("joip_share")
@@ -153,7 +157,9 @@ log = logging.getLogger("joip_share")
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
-COMMON_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+NO_STORE = ("Cache-Control", "no-store")
+HSTS = ("Strict-Transport-Security", "max-age=31536000")
 # What a browser shows needs more than what a program reads.
 PAGE_HEADERS = (
     (
@@ -168,7 +174,6 @@ PAGE_HEADERS = (
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
-HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
 class Answer(Response):
@@ -176,16 +181,47 @@ class Answer(Response):
     set one by one they cost 20 µs."""
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        more = list(COMMON_HEADERS)
-        if "Cache-Control" in self.headers:
-            more.pop()
-        more.append(("X-Request-ID", environ["joip_share.id"]))
-        if self.mimetype != JSON:
-            more += PAGE_HEADERS
-        if environ["joip_share.secure"]:
-            more.append(HSTS)
-        self.headers.extend(more)
-        return super().__call__(environ, start_response)
+        """The WSGI response: Werkzeug's, but where the body is at hand, as it is but
+        for static files, nothing more has to be found out about it."""
+        common = common_headers(environ, self.mimetype == JSON)
+        if (
+            not self.is_sequence
+            or self.direct_passthrough
+            or "Location" in self.headers
+        ):
+            self.headers.extend(common)
+            return super().__call__(environ, start_response)
+        start_response(self.status, [*self.headers, *common])
+        head = environ["REQUEST_METHOD"] == "HEAD" or self.status_code == 204
+        return ClosingIterator([] if head else self.iter_encoded(), self.close)
+
+
+def common_headers(environ: Mapping[str, Any], is_json: bool) -> list[tuple[str, str]]:
+    """The headers that every answer has."""
+    headers = [("X-Request-ID", environ["joip_share.id"]), NOSNIFF]
+    if not is_json:
+        headers += PAGE_HEADERS
+    if environ["joip_share.secure"]:
+        headers.append(HSTS)
+    return headers
+
+
+class Route(MapAdapter):
+    """Werkzeug's routing of one path and method, done once: links are opened often.
+
+    Raises Werkzeug's NotFound or MethodNotAllowed when it is made.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._found = super().match(return_rule=True)
+
+    def match(self, path: Any = None, *asked: Any, **more: Any) -> Any:  # type: ignore[override]
+        """What was found, for who asks as Flask does; else Werkzeug's answer."""
+        if path or asked or more != {"return_rule": True}:
+            return super().match(path, *asked, **more)
+        rule, arguments = self._found
+        return rule, dict(arguments)
 
 
 class JoipShare(Flask):
@@ -211,6 +247,20 @@ class JoipShare(Flask):
         )
         self.preview_page = functools.lru_cache(PREVIEWS_KNOWN)(draw_preview)
         self.card_url = settings.origin + self.asset("card.png")
+        self._known_route = functools.lru_cache(ROUTES_KNOWN)(self._route)
+
+    def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
+        """Flask's hook: how a request is routed."""
+        if request is None:
+            return None
+        path, method = request.environ["PATH_INFO"], request.environ["REQUEST_METHOD"]
+        short = len(path) + len(method) <= ROUTE_LENGTH
+        return self._known_route(path, method) if short else self._route(path, method)
+
+    def _route(self, raw_path: str, method: str) -> Route:
+        path = raw_path.encode("latin-1").decode("utf-8", "replace") or "/"
+        base = self.settings.path or "/"
+        return Route(self.url_map, "localhost", base, "", "http", path, method)
 
     def log_exception(self, exc_info: Any) -> None:
         """Flask's hook, without the path, which is a secret; as_problem has told more
@@ -475,7 +525,7 @@ class LoginInterface(ServerSideSessionInterface):
         return (given[0], data) if data else (self._generate_sid(self.sid_length), {})
 
     def save_session(self, app: Flask, session: Any, response: Response) -> None:
-        if session.accessed or session.modified:
+        if session.modified:  # nothing that is only read is kept by caches either
             super().save_session(app, session, response)
 
     def start(self, account: Account, response: Response) -> Response:
@@ -546,9 +596,10 @@ def bearer_token() -> str | None:
 def current_user_id() -> str | None:
     """Who is asking, by token, by the proxy's header or by login; no look-up where
     nothing of that came."""
-    if "user_id" not in g:
-        g.user_id = _identify()
-    return cast("str | None", g.user_id)
+    environ = request.environ
+    if "joip_share.user_id" not in environ:
+        environ["joip_share.user_id"] = _identify()
+    return cast("str | None", environ["joip_share.user_id"])
 
 
 def _identify() -> str | None:
@@ -814,10 +865,10 @@ def refuse_own_sign_in() -> None:
 def visitor() -> bytes:
     """Who is asking as HyperLogLog gets to see them: an HMAC of their truncated address
     and browser, by the day's key, from which nobody can be told."""
-    environ = request.environ
-    address = visits.client_address(environ, settings().trusted_proxies)
+    app, environ = application(), request.environ
+    address = visits.client_address(environ, app.settings.trusted_proxies)
     person = f"{visits.visitor_network(address)}\n{environ.get('HTTP_USER_AGENT', '')}"
-    return pseudonym(person, store().visitor_key(today()))
+    return pseudonym(person, app.store.visitor_key(today()))
 
 
 def visit(owner_sees_paused: bool = False) -> Visit:
@@ -883,6 +934,8 @@ class Sender:
 def referral_in(text: str, name: str) -> str:
     """The referral code in a link's text, wherever people and mail programs have left
     it: `r=CODE.`, `r=CODE?fbclid=x`, `&amp;r=CODE`, upper case; "" for none."""
+    if "=" not in text and "%" not in text:
+        return ""
     pattern = rf"[?&;]{name}=([a-z0-9]{{8}})(?![a-z0-9])"
     match = re.search(pattern, unquote(text).lower())
     return match[1] if match else ""
@@ -1937,14 +1990,14 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def before_request() -> None:
     """Refuse what is outside, from another site, or malformed."""
     environ = request.environ
-    if environ.get("joip_share.outside"):
+    if "joip_share.outside" in environ:
         request.url_rule = None  # what it resembles is not what it asks for
         raise Problem("NOT_FOUND")
-    if not is_utf8(environ.get("QUERY_STRING", "")):
+    if not is_utf8(environ["QUERY_STRING"]):
         raise Problem("INVALID_REQUEST", "The query is not UTF-8")
     if environ["REQUEST_METHOD"] not in SAFE_METHODS and bearer_token() is None:
         refuse_cross_site(environ, settings().origin)
-    if (request.content_length or 0) > MAX_BODY:
+    if "CONTENT_LENGTH" in environ and (request.content_length or 0) > MAX_BODY:
         raise Problem("BODY_TOO_LARGE")
     if not application().warned_of_proxies:
         warn_of_proxies(environ)

@@ -168,6 +168,7 @@ ADD_TOKEN, CREDIT = script("add_token"), script("credit")
 CLICK, UNCLICK = script("click"), script("unclick")
 REPORT, PLAYED, ATTEMPT = script("report"), script("played"), script("attempt")
 
+UNCOUNTED = "uncounted"  # why a visit is not even looked at by the counters
 GENERAL = "*"  # the audience of a link that is for everyone
 BY_EMAIL, BY_LABEL = "mail:", "label:"  # what other audiences begin with
 
@@ -841,49 +842,42 @@ class Store:
         return Place(int(session_id), owner.decode())
 
     def _shared(self, command: Script, code: str, *args: Any) -> Command:
-        """The command of a script for the code's session."""
+        """The command of a script for the code's session. Raises NotShared."""
         day = today()
         keys = self.keys.session_keys(self._place(code).session_id, day)
         return command(keys, code, day, today(DAILY_KEPT), *args)
 
-    def _owner(self, code: str) -> Command:
-        """What a shared session shows of its owner, who may be gone."""
-        user = self.keys.user(self._place(code).owner)
-        return ("HMGET", user, "name", "referralCode", "deleting")
-
-    def _count_or_read(
-        self, counting: Sequence[Command], reading: Sequence[Command]
+    def _ask(
+        self, scripts: Sequence[Script], code: str, args: Sequence[Any], *more: Command
     ) -> list[Any]:
-        """What counts as it answers; where Redis takes no writes, what only answers.
-        A refusal stands in its place."""
+        """What a shared session answers, and what it shows of its owner, who may be
+        gone, in one round trip: by the first script, which counts, or, where Redis
+        takes no writes, by the last one, which only reads. Raises NotShared."""
+        user = self.keys.user(self._place(code).owner)
+        owner = ("HMGET", user, "name", "referralCode", "deleting")
+        count, read = scripts[0], scripts[-1]
         try:
-            return self._attempt_many(counting)
+            return self.execute_many([self._shared(count, code, *args), owner, *more])
         except StoreRefusesWrites:
             self.uncounted()
-            return self._attempt_many(reading)
+            return self.execute_many([self._shared(read, code, *args), owner])
 
     def open_shared(self, code: str, visit: Visit, referral: str = "") -> Opened:
         """A shared session's preview, its open counted, and, where `referral` is its
         owner's code, a click, in one round trip. Raises NotShared."""
-        args = (
-            visit.viewer,
-            visit.reason,
-            visit.visitor,
-            visit.host,
-            int(visit.owner_sees_paused),
-        )
-        place, owner = self._place(code), self._owner(code)
-        counting = [self._shared(OPEN, code, *args), owner]
-        own = bool(referral) and referral == self._referral_code(place.owner)
-        if own and not visit.reason and visit.viewer != place.owner:
-            counting.append(self._click(place.owner, "session_share", visit.visitor))
-        reading = [self._shared(PEEK, code, *args), owner]
-        row, told, *clicks = self._count_or_read(counting, reading)
+        scripts = (PEEK,) if visit.reason == UNCOUNTED else (OPEN, PEEK)
+        sees = int(visit.owner_sees_paused)
+        args = (visit.viewer, visit.reason, visit.visitor, visit.host, sees)
+        owner, clicks = self._place(code).owner, []
+        news = referral and not visit.reason and visit.viewer != owner
+        if news and referral == self._referral_code(owner):
+            clicks = [self._click(owner, "session_share", visit.visitor)]
         try:
+            row, told, *_ = self._ask(scripts, code, args, *clicks)
             return self._opened(code, row, told)
         except NotShared:
-            if any(clicks):  # no link, no click
-                self._take_click_back(place.owner)
+            if clicks:  # no link, no click
+                self._take_click_back(owner)
             raise
 
     def _opened(self, code: str, row: Any, told: Any) -> Opened:
@@ -912,14 +906,8 @@ class Store:
         """A shared session in full, for a signed-in viewer; with `counted`, a play,
         which also goes to what the viewer has played. Raises NotShared, NotForYou."""
         now = int(time.time())
-        args = (viewer, int(counted), now)
-        owner = self._owner(code)
-        row, told = self._count_or_read(
-            [self._shared(PLAY, code, *args), owner],
-            [self._shared(REPLAY, code, *args), owner],
-        )
-        if isinstance(row, Refusal):
-            raise row
+        scripts = (PLAY, REPLAY) if counted else (REPLAY,)
+        row, told = self._ask(scripts, code, (viewer, now))
         new, _, shown, updated, media = row
         name, referral_code, deleting = told
         if referral_code is None or deleting:

@@ -55,7 +55,7 @@ def exclusion(environ: Environ) -> str:
         return "head"
     if is_machine(environ.get("HTTP_USER_AGENT", "")):
         return "bot"
-    purposes = (environ.get(header, "") for header in PURPOSE_HEADERS)
+    purposes = [environ[header] for header in PURPOSE_HEADERS if header in environ]
     return "prefetch" if any(map(AHEAD_OF_TIME.search, purposes)) else ""
 
 

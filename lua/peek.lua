@@ -1,5 +1,6 @@
 #!lua flags=no-writes
--- A preview is looked at while Redis takes no writes: nothing is counted.
+-- A preview is looked at, and nothing is counted: it is no visit, or Redis takes no
+-- writes.
 -- KEYS, ARGV, reply and refusals as of open.lua.
 -- Race closed: none; it reads in one step.
 -- include parts/session

@@ -2,7 +2,7 @@
 -- A shared session is given in full, and its play counted, once per person in half an
 -- hour.
 -- KEYS: the session's keys on that day.
--- ARGV: code, day, oldest day kept, viewer's id, '1' to count, the time in seconds.
+-- ARGV: code, day, oldest day kept, viewer's id, the time in seconds.
 -- Reply: {1 where a play was counted, owner, what it shows, updatedAt, media}.
 -- Refuses: SHARED_SESSION_NOT_FOUND; NOT_FOR_YOU.
 -- Race closed: somebody plays whom the link was not meant for; two reloads at once count
@@ -10,11 +10,11 @@
 -- include parts/session
 -- include parts/shared
 -- include parts/count
-local counted, now = ARGV[5], tonumber(ARGV[6])
+local now = tonumber(ARGV[5])
 if not (audience and public == '1') then return not_shared end
 if not meant_for_viewer() then return redis.error_reply('NOT_FOR_YOU') end
 local new = 0
-if counted == '1' and viewer ~= owner then
+if viewer ~= owner then
   local last = redis.call('ZSCORE', players, viewer)
   if not last or now - tonumber(last) >= 1800 then
     new = 1

@@ -1,5 +1,6 @@
 #!lua flags=no-writes
--- A shared session is given in full while Redis takes no writes: nothing is counted.
+-- A shared session is given in full, and nothing is counted: it is no new play, or
+-- Redis takes no writes.
 -- KEYS, ARGV, reply and refusals as of play.lua.
 -- Race closed: none; it reads in one step.
 -- include parts/session
