@@ -203,6 +203,8 @@ def run(app: JoipShare, listener: socket.socket) -> None:
     threading.Thread(
         target=stop_when_told, args=(told, app, server, listener), daemon=True
     ).start()
+    where = server.effective_host, server.effective_port
+    joip_share.log.info("Joip Share %s on %s:%s", joip_share.__version__, *where)
     notify("READY=1")
     server.run()
 
@@ -212,8 +214,6 @@ def main() -> None:
     app = joip_share.create_app()
     host = os.environ.get("HOST", "127.0.0.1")
     listener = handed_over_socket() or new_socket(host, app.settings.port)
-    where = ":".join(map(str, listener.getsockname()[:2]))
-    joip_share.log.info("Joip Share %s on %s", joip_share.__version__, where)
     gc.freeze()  # what is made by now stays, and need not be looked through again
     run(app, listener)
 

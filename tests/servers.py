@@ -33,7 +33,9 @@ def need(program: str) -> str:
     path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         why = f"{program} is not installed: run `make test` as root, or use apt"
-        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
     return path
 
 
@@ -235,7 +237,7 @@ class Sentinels(Group):
     @staticmethod
     def _knows_all(port: int) -> bool:
         state: Any = redis.Redis(port=port).sentinel_master("joip")
-        return state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
+        return (state["num-other-sentinels"], state["num-slaves"]) == (2, 1)
 
     def ask(self, *command: str) -> Any:
         """Tell the first Sentinel something."""
@@ -284,25 +286,61 @@ class Service(Process):
         return requests.get(f"{self.url}/healthz", timeout=2).ok
 
 
+PLAIN_APP = """
+import sys, time
+import serve
+
+class App:
+    stopping = False
+
+    def __call__(self, environ, start_response):
+        print(environ["PATH_INFO"], flush=True)
+        {step}
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+serve.run(App(), serve.new_socket("127.0.0.1", int(sys.argv[1])))
+"""
+
+
+class PlainService(Process):
+    """An application of a few lines under serve.py; `step` is what a request does."""
+
+    def __init__(self, folder: Path, step: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        code = PLAIN_APP.format(step=step)
+        command = [sys.executable, "-c", code, str(self.port)]
+        super().__init__(command, folder / "plain.log", cwd=ROOT)
+        wait_for(self._listens, what="the application")
+
+    def _listens(self) -> bool:
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        return True
+
+
 class Nginx(Process):
     """nginx with deploy/nginx.conf as it stands, in front of services on these ports.
 
-    Around it stands what Debian's nginx.conf says. Only what an admin edits is written
-    anew: ports and paths in deploy/joip-share/{site,upstream}.conf.
+    Around it stands what Debian's nginx.conf says, and of workers what ours says. Only
+    what an admin edits is written anew: ports and paths in deploy/joip-share/, and
+    `edits`, by file: what stands there, and what is to stand there instead.
     """
 
-    def __init__(self, folder: Path, *upstreams: int) -> None:
-        self.folder = folder / "nginx"
+    def __init__(self, folder: Path, *upstreams: int, **edits: dict[str, str]) -> None:
+        self.folder = folder / f"nginx-{free_port()}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         shutil.copytree(ROOT / "deploy" / "joip-share", self.folder / "joip-share")
-        edits = {
+        usual = {
             "listen 80;": f"listen 127.0.0.1:{self.port};", "listen [::]:80;": "",
             "/srv/joip-share": str(ROOT), "/var/log/nginx": str(self.folder),
         }  # fmt: skip
-        self._edit("site.conf", edits)
         ports = {f":{8000 + n} ": f":{port} " for n, port in enumerate(upstreams)}
-        self._edit("upstream.conf", ports)
+        self._edit("site", usual | edits.pop("site", {}))
+        self._edit("upstream", ports)
+        for name, changes in edits.items():
+            self._edit(name, changes)
         (self.folder / "nginx.conf").write_text(self._main())
         self.command = [need("nginx"), "-p", str(self.folder), "-c", "nginx.conf"]
         super().__init__(
@@ -315,10 +353,10 @@ class Nginx(Process):
         return True
 
     def _edit(self, name: str, edits: dict[str, str]) -> None:
-        file = self.folder / "joip-share" / name
+        file = self.folder / "joip-share" / f"{name}.conf"
         text = file.read_text()
         for old, new in edits.items():
-            assert old in text, f"{name} has no {old}"
+            assert old in text, f"{file.name} has no {old}"
             text = text.replace(old, new)
         file.write_text(text)
 
@@ -329,7 +367,7 @@ class Nginx(Process):
         )
         user = "user root;" if os.geteuid() == 0 else ""
         return f"""{user} worker_processes 2; pid nginx.pid; error_log error.log;
-            events {{ worker_connections 768; }}
+            worker_rlimit_nofile 20000; events {{ worker_connections 8192; }}
             http {{ sendfile on; gzip on; access_log access.log;
             include /etc/nginx/mime.types; default_type application/octet-stream;
             {temporary} include {ROOT}/deploy/nginx.conf; }}"""

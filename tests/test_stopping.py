@@ -12,9 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from servers import ROOT, Client, Load, RedisServer, Service, free_port, wait_for
+from servers import (
+    ROOT,
+    Client,
+    Load,
+    PlainService,
+    RedisServer,
+    Service,
+    free_port,
+    wait_for,
+)
 
-WITHIN = 10  # seconds, the issue's
+WITHIN = 10  # seconds, the contract's patience and a little
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +35,16 @@ def redis_url(tmp_path_factory):
 
 @pytest.fixture
 def service(tmp_path, redis_url):
-    """A service to be stopped."""
+    """A service to be stopped, on a socket of its own."""
     with Service(tmp_path, redis_url, RATELIMIT_ENABLED="0") as running:
         yield running
+
+
+@pytest.fixture
+def listener():
+    """A socket as systemd keeps it: it lives on when a service ends."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield listener
 
 
 def ended(service):
@@ -58,19 +74,59 @@ def half_a_request(service):
     return connection, body[9:]
 
 
-def test_stopping_under_load_drops_no_request(service):
+def requests_of_an_owner(service):
+    """A write and a read that succeed always, for Load."""
     owner = Client(service.url)
     owner.sign_up()
     session = owner.make_session()
     cookie = {"Cookie": f"connect.sid={owner.cookies['connect.sid']}"}
     share = ("POST", f"/api/sessions/{session}/share", cookie)
-    preview = ("GET", f"/api/shared/{owner.share(session)}/preview", {})
-    with Load(service.port, share, preview, clients=16) as load:
+    return share, ("GET", f"/api/shared/{owner.share(session)}/preview", {})
+
+
+def test_stopping_under_load_drops_no_request(service):
+    asked = requests_of_an_owner(service)
+    with Load(service.port, *asked, clients=16) as load:
         wait_for(lambda: load.answered.total() > 300)
         service.signal(signal.SIGTERM)
         assert ended(service) == 0
     assert load.lost == []
     assert set(load.answered) == {200}
+
+
+def test_restarts_on_a_handed_over_socket_lose_and_refuse_nobody(
+    tmp_path, redis_url, listener
+):
+    def start(wait=False):
+        settings = {"RATELIMIT_ENABLED": "0", "PUBLIC_URL": "http://example.org"}
+        return Service(tmp_path, redis_url, wait=wait, listener=listener, **settings)
+
+    service = start(wait=True)
+    with Load(service.port, *requests_of_an_owner(service), clients=16) as load:
+        for _ in range(4):
+            goal = load.answered.total() + 300
+            wait_for(lambda goal=goal: load.answered.total() > goal)
+            with service:
+                service.signal(signal.SIGTERM)
+                assert ended(service) == 0
+            service = start()
+        goal = load.answered.total() + 300
+        wait_for(lambda: load.answered.total() > goal)
+    with service:
+        assert load.lost == []
+        assert set(load.answered) == {200}
+
+
+def test_who_connects_in_between_waits_for_the_next_process(
+    tmp_path, redis_url, listener
+):
+    with Service(tmp_path, redis_url, listener=listener) as service:
+        service.signal(signal.SIGTERM)
+        assert ended(service) == 0
+    with socket.create_connection(listener.getsockname(), WITHIN) as early:
+        early.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        with Service(tmp_path, redis_url, listener=listener, wait=False):
+            assert early.recv(100).startswith(b"HTTP/1.0 200 OK\r\n")
 
 
 def test_readiness_ends_at_once_while_requests_are_still_answered(service):
@@ -86,19 +142,44 @@ def test_readiness_ends_at_once_while_requests_are_still_answered(service):
     assert ended(service) == 0
 
 
-def test_requests_that_wait_for_a_thread_are_answered(service):
-    """Passwords are slow to hash, and 12 registrations meet eight threads."""
-
-    def register(number):
-        given = {"email": f"waiting-{number}@example.com", "password": "long enough"}
-        return requests.post(f"{service.url}/api/register", json=given, timeout=20)
-
-    with ThreadPoolExecutor(12) as pool:
-        answers = [pool.submit(register, number) for number in range(12)]
-        wait_for(lambda: any(answer.done() for answer in answers))
+def test_kept_connections_of_either_http_are_given_up(service):
+    """HTTP/1.0 keeps a connection only where both sides say so."""
+    asked = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    address = "127.0.0.1", service.port
+    with socket.create_connection(address, timeout=5) as old:
+        old.sendall(asked)
+        assert b"\r\nConnection: Keep-Alive\r\n" in old.recv(1000)
         service.signal(signal.SIGTERM)
-        assert {answer.result().status_code for answer in answers} == {201}
+        ready = f"{service.url}/readyz"
+        wait_for(lambda: not requests.get(ready, timeout=5).ok)
+        old.sendall(asked)
+        said = old.makefile("rb").read()
+    assert said.count(b"\r\nConnection: ") == said.count(b"\r\nConnection: close\r\n")
     assert ended(service) == 0
+
+
+def test_requests_that_wait_for_a_thread_are_answered(tmp_path):
+    """Twelve slow requests meet eight threads."""
+    with PlainService(tmp_path, "time.sleep(0.5)") as service:
+
+        def ask(number):
+            return requests.get(f"{service.url}/{number}", timeout=WITHIN).status_code
+
+        with ThreadPoolExecutor(12) as pool:
+            answers = [pool.submit(ask, number) for number in range(12)]
+            wait_for(lambda: any(answer.done() for answer in answers))
+            service.signal(signal.SIGTERM)
+            assert [answer.result() for answer in answers] == [200] * 12
+        assert ended(service) == 0
+
+
+def test_a_request_that_never_ends_holds_nothing_up(tmp_path):
+    with PlainService(tmp_path, "time.sleep(60)") as service:
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+            wait_for(lambda: "/slow" in service.said())
+            service.signal(signal.SIGTERM)
+            assert ended(service) == 0
 
 
 def test_a_request_that_comes_slowly_is_answered_though_told_twice(service):
