@@ -852,15 +852,18 @@ class Store:
     ) -> list[Any]:
         """What a shared session answers, and what it shows of its owner, who may be
         gone, in one round trip: by the first script, which counts, or, where Redis
-        takes no writes, by the last one, which only reads. Raises NotShared."""
-        user = self.keys.user(self._place(code).owner)
-        owner = ("HMGET", user, "name", "referralCode", "deleting")
+        takes no writes, by the last one, which only reads. A refusal stands in its
+        place. Raises NotShared."""
+        owner = self._shown_of(self._place(code).owner)
         count, read = scripts[0], scripts[-1]
         try:
-            return self.execute_many([self._shared(count, code, *args), owner, *more])
+            return self._attempt_many([self._shared(count, code, *args), owner, *more])
         except StoreRefusesWrites:
             self.uncounted()
-            return self.execute_many([self._shared(read, code, *args), owner])
+            return self._attempt_many([self._shared(read, code, *args), owner])
+
+    def _shown_of(self, owner: str) -> Command:
+        return ("HMGET", self.keys.user(owner), "name", "referralCode", "deleting")
 
     def open_shared(self, code: str, visit: Visit, referral: str = "") -> Opened:
         """A shared session's preview, its open counted, and, where `referral` is its
@@ -872,11 +875,11 @@ class Store:
         news = referral and not visit.reason and visit.viewer != owner
         if news and referral == self._referral_code(owner):
             clicks = [self._click(owner, "session_share", visit.visitor)]
+        row, told, *clicked = self._ask(scripts, code, args, *clicks)
         try:
-            row, told, *_ = self._ask(scripts, code, args, *clicks)
             return self._opened(code, row, told)
         except NotShared:
-            if clicks:  # no link, no click
+            if any(clicked):  # no link, no click
                 self._take_click_back(owner)
             raise
 
@@ -908,6 +911,8 @@ class Store:
         now = int(time.time())
         scripts = (PLAY, REPLAY) if counted else (REPLAY,)
         row, told = self._ask(scripts, code, (viewer, now))
+        if isinstance(row, Refusal):
+            raise row
         new, _, shown, updated, media = row
         name, referral_code, deleting = told
         if referral_code is None or deleting:
