@@ -930,27 +930,41 @@ class Store:
         return session, unpack_media(media)
 
     def played(self, user_id: str) -> list[Played]:
-        """What the user has played, newest first; what is gone goes from the list."""
-        listed = self.execute(
-            "ZREVRANGE", self.keys.user(user_id, "played"), 0, 99, "WITHSCORES"
-        )
+        """What the user has played, newest first, but for what is paused; what is gone
+        goes from the list."""
+        key = self.keys.user(user_id, "played")
+        listed = self.execute("ZREVRANGE", key, 0, 99, "WITHSCORES")
         if listed and isinstance(listed[0], bytes):  # flat, as Redis sends it
             listed = list(zip(listed[::2], listed[1::2], strict=True))
-        rows, gone = [], []
-        for code, at in ((code.decode(), int(float(at))) for code, at in listed):
-            try:
-                opened = self.open_shared(code, Visit(viewer=user_id))
-            except NotShared:
-                gone.append(code)
-                continue
-            p = opened.preview
-            rows.append(
-                Played(code, p.title, p.thumbnail, p.media_count, p.owner_name, at)
-            )
+        times = {code.decode(): int(float(at)) for code, at in listed}
+        pointers = self.execute_many([("GET", self.keys.share(code)) for code in times])
+        found = dict(zip(times, pointers, strict=True))
+        gone = [code for code, session_id in found.items() if session_id is None]
         if gone:
             with contextlib.suppress(StoreUnavailable):
-                self.execute("ZREM", self.keys.user(user_id, "played"), *gone)
-        return rows
+                self.execute("ZREM", key, *gone)
+        standing = {code: int(i) for code, i in found.items() if i is not None}
+        return [
+            Played(code, p.title, p.thumbnail, p.media_count, p.owner_name, times[code])
+            for code, p in self._previews(standing, user_id)
+        ]
+
+    def _previews(
+        self, places: Mapping[str, int], viewer: str
+    ) -> Iterator[tuple[str, Preview]]:
+        """What codes that lead to these sessions show, without those that open nothing;
+        nothing is counted."""
+        peeks = [
+            PEEK(self._session_keys(session_id), code, today(), "", viewer)
+            for code, session_id in places.items()
+        ]
+        replies = zip(places, self._attempt_many(peeks), strict=True)
+        rows = {code: row for code, row in replies if not isinstance(row, Refusal)}
+        owners = [self._shown_of(row[3].decode()) for row in rows.values()]
+        told = self.execute_many(owners)
+        for (code, row), owner in zip(rows.items(), told, strict=True):
+            with contextlib.suppress(NotShared):
+                yield code, self._opened(code, row, owner).preview
 
     def seen(self, code: str, visit: Visit, fetched_ahead: bool) -> tuple[bool, Place]:
         """The page of a link was shown: a view, once per visitor and day, and an open
