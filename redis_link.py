@@ -249,8 +249,8 @@ class Link:
         """The replies; what a script of ours refused is a redis.ResponseError in its
         place. Raises StoreUnavailable when all have been read.
 
-        It is one round trip, on Cluster one after another. A script that Redis has
-        forgotten runs after the rest of its batch. What is `durable` and has not come
+        It is one round trip, on Cluster one after another. A script that was flushed
+        meanwhile runs after the rest of its batch. What is `durable` and has not come
         to enough replicas is done nevertheless: StoreUnavailable("NotReplicated").
         """
         wait = self._wait if durable else 0

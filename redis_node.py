@@ -19,6 +19,7 @@ from redis_url import CONNECT, CONNECTION, EXCHANGE
 from scripts import Command, by_text
 
 COOLDOWN = 0.5  # seconds in which nobody asks a server that let somebody wait in vain
+LATE = 0.15  # seconds; Redis looks ten times a second whether a WAIT is over
 
 Replies = tuple[list[Any], int]  # and how many replicas have what was written
 
@@ -47,7 +48,7 @@ FAILURES = (
 
 
 def is_refusal(reply: Any) -> bool:
-    """Whether a script of ours refused: with one word, where Redis writes a sentence."""
+    """Whether a script of ours refused: by one word, where Redis writes a sentence."""
     error = isinstance(reply, redis.ResponseError) and _code(reply) == "ERR"
     return error and " " not in str(reply)
 
@@ -125,6 +126,7 @@ class Breaker:
 
 class _Held(threading.local):
     connection: redis.Connection | None = None
+    scripts: set[str]  # by SHA-1, which its server has seen
 
 
 class Node:
@@ -143,7 +145,7 @@ class Node:
         self._make: Callable[..., redis.Connection] = pool.connection_class
         self._options = pool.connection_kwargs | CONNECTION
         # fakeredis cannot read a shebang, and has no use for its flags.
-        self.shebang = not pool.connection_class.__module__.startswith("fakeredis")
+        self._shebang = not pool.connection_class.__module__.startswith("fakeredis")
         self._held = _Held()
         self._breaker = Breaker()
 
@@ -154,12 +156,12 @@ class Node:
     def run(
         self, commands: Sequence[Command], wait: int, ends: Callable[[], float]
     ) -> Replies:
-        """The replies, in one round trip, and a second one for forgotten scripts."""
+        """The replies, in one round trip; those of flushed scripts in a second one."""
         end = ends()
         replies, copies = self.exchange(commands, wait, end)
         forgotten = [n for n, r in enumerate(replies) if isinstance(r, NoScriptError)]
         if forgotten:
-            again = [by_text(commands[n], self.shebang) for n in forgotten]
+            again = [by_text(commands[n]) for n in forgotten]
             healed, copies = self.exchange(again, wait, end)
             for n, reply in zip(forgotten, healed, strict=True):
                 replies[n] = reply
@@ -169,8 +171,9 @@ class Node:
         """The replies, in one round trip that is over at this moment; an error that
         Redis sent stands in its place. Raises StoreUnavailable."""
         began = self._breaker.admit(end)
-        if wait:  # for less than our own timeout, so that it is Redis who tells
-            commands = [*commands, ("WAIT", wait, int(900 * (end - began)) or 1)]
+        if wait:  # it is over before our own timeout, so that it is Redis who tells
+            milliseconds = max(1, int(1000 * (end - began - LATE)))
+            commands = [*commands, ("WAIT", wait, milliseconds)]
         try:
             replies = self._converse(commands, end)
         except BaseException as error:
@@ -189,7 +192,7 @@ class Node:
         if connection is None or not self._usable(connection):
             connection = self._connect(end)
         try:
-            packed = b"".join(connection.pack_commands(commands))
+            packed = b"".join(connection.pack_commands(map(self._spelled, commands)))
             connection.send_packed_command([packed])
             replies = [self._reply(connection, end) for _ in commands]
         except BaseException:
@@ -200,6 +203,15 @@ class Node:
         else:
             self._held.connection = connection
         return replies
+
+    def _spelled(self, command: Command) -> Command:
+        """With its text where this connection's server may not have seen the script, so
+        that it runs in its turn also after a restart."""
+        if command[0] != "EVALSHA" or command[1] in self._held.scripts:
+            return command
+        if self._shebang:
+            self._held.scripts.add(command[1])
+        return by_text(command, self._shebang)
 
     @staticmethod
     def _reply(connection: redis.Connection, end: float) -> Any:
@@ -222,6 +234,7 @@ class Node:
         connection.socket_connect_timeout = min(CONNECT, left)
         connection.socket_timeout = left  # for each reply to what it says at first
         connection.connect()
+        self._held.scripts = set()
         return connection
 
     def _new(self) -> redis.Connection:

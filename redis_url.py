@@ -22,6 +22,7 @@ ALL_NODES = 4.0  # seconds for those of all named nodes, while a Cluster is look
 
 CONNECTION: dict[str, Any] = {
     "protocol": 2,  # one shape of replies for every engine
+    "decode_responses": False,
     "socket_timeout": EXCHANGE,
     "socket_connect_timeout": CONNECT,
     "retry": Retry(NoBackoff(), 0),  # nothing is retried behind our back

@@ -41,7 +41,7 @@ def script(name: str) -> Script:
 
 
 def by_text(command: Command, shebang: bool = True) -> Command:
-    """The same command with the script's text, for a server that has not seen it, so
-    that it did not run. Without its shebang, the line `#!lua`, for one before 7.0."""
+    """The same command for a server that has not seen the script; without its shebang,
+    the line `#!lua`, where that cannot be read."""
     text = Script.texts[command[1]]
     return ("EVAL", text if shebang else re.sub("^#!.*", "", text), *command[2:])
