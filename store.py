@@ -764,8 +764,12 @@ class Store:
         return self._share(session_id, user_id, audience)
 
     def _check_account(self, audience: str, session_id: int, user_id: str) -> None:
-        self.check_owner(session_id, user_id)
+        owner = self.execute("HGET", self.keys.session(session_id), "userId")
+        if owner is None:
+            raise SessionNotFound
         self.account(audience)
+        if owner.decode() != user_id:
+            raise NotOwner
 
     def share_by_email(self, session_id: int, user_id: str, email: str) -> str:
         """The code of the link for whoever signs in with this email, now or later.
