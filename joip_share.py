@@ -362,8 +362,6 @@ def field_problem(field: str, message: str) -> Problem:
 
 def read_body(kind: type[T], optional: bool = False) -> T:
     """The JSON body as a checked record. 413, 415 or 400 with the field to blame."""
-    if optional and request.content_length in (None, 0):
-        return kind()
     body = request.get_data(cache=False)
     if optional and not body.strip():
         return kind()
