@@ -1907,9 +1907,7 @@ def shared_code(url: str) -> str:
         raise NotShared from None
     head, shared, code = parts.path.partition("/shared/")
     base = f"{parts.scheme.lower()}://{parts.netloc.lower()}{head}"
-    if not shared or base != settings().public_url.lower().replace(
-        settings().path.lower(), settings().path
-    ):
+    if not shared or base != settings().public_url:
         raise NotShared
     return parse_pasted_code(unquote(code))
 
