@@ -415,7 +415,9 @@ def parse_code(text: str) -> str:
 
 
 def parse_pasted_code(text: str) -> str:
-    """The share code at the beginning of a link's last part, as people paste it."""
+    """The share code at the beginning of a link's last part, as people paste it, and as
+    programs encode it, also twice."""
+    text = unquote(text)
     match = SHARE_CODE.match(text)
     if not match or not STUCK.fullmatch(text, match.end()):
         raise NotShared
@@ -1909,7 +1911,7 @@ def shared_code(url: str) -> str:
     base = f"{parts.scheme.lower()}://{parts.netloc.lower()}{head}"
     if not shared or base != settings().public_url:
         raise NotShared
-    return parse_pasted_code(unquote(code))
+    return parse_pasted_code(unquote(code))  # encoded as a part of the URL
 
 
 def oembed_limit(name: str) -> int:
