@@ -1417,13 +1417,15 @@ def referral_followed() -> str:
 @api.get("/shared/<code>")
 @login_required
 def shared_session(user_id: str, code: str) -> Response:
-    """A shared session in full; counts a play."""
-    session, media = store().play_shared(parse_code(code), user_id, is_play())
+    """A shared session in full; counts a play, by a recipient's script as well."""
+    told = visits.exclusion(request.environ) in ("", "bot")
+    counted = told and visits.is_navigation(request.environ)
+    session, media = store().play_shared(parse_code(code), user_id, counted)
     return json_response({"session": session, "media": media})
 
 
-def is_play() -> bool:
-    """Whether this request, when it is given a session in full, is a play."""
+def is_persons_visit() -> bool:
+    """Whether this request is a person's, who sees what it is answered with."""
     environ = request.environ
     return visits.is_navigation(environ) and not visits.exclusion(environ)
 
@@ -1569,7 +1571,7 @@ def shelf(account: Account) -> str:
 def follow_referral_link(response: Response, account: Account | None) -> None:
     """Count a click for `?ref=` and remember who sent this visitor."""
     code = referral_in(query_text(), "ref")
-    if not code or not is_play():
+    if not code or not is_persons_visit():
         return
     user_id = store().referrer(code)
     if user_id and user_id != (account and account.id):
@@ -1855,7 +1857,7 @@ def social_image(preview: Preview) -> tuple[str, tuple[int, int] | None]:
 def play_page(account: Account, code: str) -> str:
     """The player; the play is counted here."""
     code = parse_code(code)
-    session, _ = store().play_shared(code, account.id, is_play())
+    session, _ = store().play_shared(code, account.id, is_persons_visit())
     opened = store().open_shared(code, Visit())
     preview = asdict_camel(session) | {"shareCode": code}
     link = share_url(code, opened.owner_code)
