@@ -1391,9 +1391,7 @@ def csv_row(record: Struct) -> dict[str, Any]:
 def shared_preview(code: str) -> Response:
     """What anyone with the link may see; counts an open, and a click for `?r=`."""
     code = parse_code(code)
-    response = open_link(code, visit(), lambda opened: json_response(opened.preview))
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    return response
+    return open_link(code, visit(), lambda opened: json_response(opened.preview))
 
 
 def open_link(
@@ -1885,7 +1883,7 @@ def oembed() -> Response:
         "url": share_url(code, opened.owner_code),
         **oembed_picture(preview),
     }
-    return json_response(told, headers={"Access-Control-Allow-Origin": "*"})
+    return json_response(told)
 
 
 def oembed_picture(preview: Preview) -> dict[str, Any]:
@@ -1983,6 +1981,7 @@ def metrics() -> Response:
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"))
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NO_ROUTE = "(none)"
+FOR_ANY_SITE = frozenset(("api.shared_preview", "pages.oembed"))
 UNLOGGED = frozenset(("/healthz", "/readyz"))
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -2076,8 +2075,10 @@ def after_request(response: Response) -> Response:
             "ms": round(seconds * 1000, 2),
         }
         write_log("info", "request", told)
-    if request.path.startswith("/shared/"):
+    if request.path.startswith(("/shared/", "/api/shared/")):
         response.headers["X-Robots-Tag"] = "noindex"
+    if request.endpoint in FOR_ANY_SITE:
+        response.headers["Access-Control-Allow-Origin"] = "*"  # no cookies: no secrets
     return response
 
 
