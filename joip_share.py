@@ -980,9 +980,10 @@ def remember(response: Response, code: str, share_code: str = "") -> None:
 def sender(given_code: str | None = None) -> Sender | None:
     """Who sent whoever is asking: remembered, else named by a referral code."""
     named = given_code.strip().lower() if given_code else ""
-    code, share_code = remembered() or (named, "")
-    user_id = store().referrer(code)
-    return Sender(user_id, share_code) if user_id else None
+    for code, share_code in (remembered() or ("", ""), (named, "")):
+        if user_id := store().referrer(code):
+            return Sender(user_id, share_code)
+    return None
 
 
 def attribute(
@@ -1573,8 +1574,9 @@ def follow_referral_link(response: Response, account: Account | None) -> None:
         return
     user_id = store().referrer(code)
     if user_id and user_id != (account and account.id):
-        store().count_click(user_id, "direct", visitor())
-        remember(response, code)
+        with contextlib.suppress(StoreRefusesWrites):
+            remember(response, code)
+            store().count_click(user_id, "direct", visitor())
 
 
 @pages.get("/account")
