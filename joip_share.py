@@ -692,11 +692,15 @@ def signed_in_page(view: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(view)
     def guarded(**arguments: str) -> Any:
         account = current_account()
-        if account is None:
-            return flask.redirect(sign_in_url(settings().path + request.path), 303)
-        return view(account, **arguments)
+        return view(account, **arguments) if account else sent_to_sign_in()
 
     return guarded
+
+
+def sent_to_sign_in() -> Response:
+    """The way to sign in, and from there back to this page."""
+    url = sign_in_url(settings().path + request.path)
+    return cast(Response, flask.redirect(url, 303))
 
 
 def sign_in_url(back: str) -> str:
@@ -1853,10 +1857,26 @@ def social_image(preview: Preview) -> tuple[str, tuple[int, int] | None]:
 
 
 @pages.get("/shared/<code>/play")
-@signed_in_page
-def play_page(account: Account, code: str) -> str:
+def play_page(code: str) -> Any:
+    """The player, for the signed in; others sign in first and come back."""
+    account = current_account()
+    return play(account, parse_code(code)) if account else newcomer(code)
+
+
+def newcomer(code: str) -> Response:
+    """Somebody who came by the player's address and not by the preview's: the link is
+    remembered all the same."""
+    response = sent_to_sign_in()
+    if is_persons_visit():
+        with contextlib.suppress(NotShared, StoreRefusesWrites):
+            code = parse_code(code)
+            owner_code = store().open_shared(code, Visit()).owner_code
+            credit_visit(response, code, owner_code, referral_followed(), "")
+    return response
+
+
+def play(account: Account, code: str) -> str:
     """The player; the play is counted here."""
-    code = parse_code(code)
     session, _ = store().play_shared(code, account.id, is_persons_visit())
     opened = store().open_shared(code, Visit())
     preview = asdict_camel(session) | {"shareCode": code}
