@@ -14,7 +14,7 @@ if hash ~= '' and redis.call('HGET', account, 'password') ~= hash then
   return redis.error_reply('WRONG_PASSWORD')
 end
 redis.call('ZREMRANGEBYSCORE', logins, '-inf', now - life)
-local old = redis.call('ZRANGE', logins, 0, -1 - most)
+local old = redis.call('ZRANGE', logins, 0, -most)
 if #old > 0 then redis.call('ZREM', logins, unpack(old)) end
 redis.call('ZADD', logins, now, login)
 redis.call('EXPIRE', logins, life)
