@@ -1253,16 +1253,21 @@ def share_url(code: str, referral_code: str = "") -> str:
 @owned_session
 def session_media(user_id: str, session_id: int) -> Response:
     """A page of the media of a session of mine, for the player."""
+    wanted = media_wanted()
     _, media, _ = store().read_session(session_id, user_id)
-    return media_page(media)
+    return media_page(media, wanted)
 
 
-def media_page(media: msgspec.Raw) -> Response:
+def media_wanted() -> slice:
     """The part of some media that `offset` and `limit` ask for."""
     offset = query_int("offset", 0, 0, MAX_ID)
-    limit = query_int("limit", 100, 1, 500)
+    return slice(offset, offset + query_int("limit", 100, 1, 500))
+
+
+def media_page(media: msgspec.Raw, wanted: slice) -> Response:
+    """A part of some media, and how many there are."""
     items = media_items(media)
-    return json_response({"media": items[offset : offset + limit], "total": len(items)})
+    return json_response({"media": items[wanted], "total": len(items)})
 
 
 @api.patch("/sessions/<session_id>")
@@ -1437,8 +1442,9 @@ def is_persons_visit() -> bool:
 @login_required
 def shared_media(user_id: str, code: str) -> Response:
     """A page of a shared session's media."""
+    wanted = media_wanted()
     _, media = store().play_shared(parse_code(code), user_id)
-    return media_page(media)
+    return media_page(media, wanted)
 
 
 @api.post("/shared/<code>/seen")
