@@ -217,8 +217,7 @@ class Sentinels(Group):
         leader = f"127.0.0.1 {self.master.port}"
         self.replica = add(RedisServer(self.folder, "--replicaof", leader))
         self.ports = [free_port() for _ in range(3)]
-        for port in self.ports:
-            add(self._sentinel(port))
+        self.sentinels = [add(self._sentinel(port)) for port in self.ports]
         wait_for(lambda: all(map(self._knows_all, self.ports)), what="the Sentinels")
         addresses = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         self.url = f"redis+sentinel://{addresses}/joip/0"

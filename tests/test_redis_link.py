@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import fakeredis
@@ -16,6 +16,7 @@ import pytest
 import redis as redis_py
 
 import scripts
+from askers import COUNT, ECHO, Askers, answers, hung, kind
 from redis_link import (
     Link,
     RedisUrl,
@@ -26,13 +27,6 @@ from redis_link import (
     script,
 )
 from servers import RedisServer, free_port, need, wait_for
-
-COUNT = Script(
-    "#!lua\n"
-    "if ARGV[1] == 'refuse' then return redis.error_reply('NOT_TODAY') end\n"
-    "return redis.call('INCR', KEYS[1])"
-)
-ECHO = Script("#!lua flags=no-writes\nreturn {redis.call('GET', KEYS[1]), ARGV[1]}")
 
 
 def link_to(server: RedisServer, wait: int = 0) -> Link:
@@ -60,25 +54,6 @@ def link(request):
         return Link(fakeredis.FakeStrictRedis())
     request.getfixturevalue("redis")
     return link_to(request.getfixturevalue("server"))
-
-
-def kind(run: Callable[..., object], *arguments: object) -> str:
-    """What kind of StoreUnavailable it raises."""
-    with pytest.raises(StoreUnavailable) as caught:
-        run(*arguments)
-    return str(caught.value)
-
-
-@contextlib.contextmanager
-def hung(*servers: RedisServer) -> Iterator[None]:
-    """Servers that have stopped, and go on afterwards."""
-    for each in servers:
-        each.signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for each in servers:
-            each.signal(signal.SIGCONT)
 
 
 # ---------------------------------------------------------------- What is said to it
@@ -310,59 +285,6 @@ def test_a_wrong_password_is_told_without_it(server, redis):
 # -------------------------------------------------- Whose reply it is (invariant 6)
 
 
-class Askers:
-    """Threads that ask without pause, each of them for what only it can be told.
-
-    `wrong` are answers that were somebody else's; `kinds` counts what was raised, and
-    answers as "".
-    """
-
-    def __init__(self, link: Link, seconds: float = 10, threads: int = 6) -> None:
-        self.link, self.seconds = link, seconds
-        self.kinds: Counter[str] = Counter()
-        self.wrong: list[object] = []
-        self._over = threading.Event()
-        self._pool = ThreadPoolExecutor(threads)
-        self._asking = [self._pool.submit(self._ask, n) for n in range(threads)]
-
-    def __enter__(self) -> Askers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._pool.shutdown()
-        for asker in self._asking:
-            asker.result()
-
-    def _ask(self, number: int) -> None:
-        key, turn = f"asker:{number}", 0
-        while not self._over.is_set():
-            turn += 1
-            mine = f"{number}:{turn}".encode()
-            try:
-                with self.link.deadline(self.seconds):
-                    replies = self.link.execute_many(
-                        [("SET", key, mine), ECHO([key], mine), ("GET", key)]
-                    )
-            except StoreUnavailable as error:
-                self.kinds[str(error)] += 1
-                continue
-            if replies != [b"OK", [mine, mine], mine]:
-                self.wrong.append((mine, replies))
-            self.kinds[""] += 1
-
-    def wait_for(self, *kinds: str, times: int = 1) -> None:
-        """Wait until one of these kinds has come so many times more."""
-        before = sum(self.kinds[kind] for kind in kinds)
-        wait_for(
-            lambda: sum(self.kinds[k] for k in kinds) >= before + times, what=kinds
-        )
-
-    def go_on(self) -> None:
-        """Wait until they have been answered again and again."""
-        self.wait_for("", times=100)
-
-
 def test_nobody_gets_anothers_reply_from_a_server_that_hangs(server, redis):
     with Askers(link_to(server)) as askers:
         for _ in range(3):
@@ -485,14 +407,8 @@ def test_what_failed_after_it_was_sent_is_not_sent_again(server, redis):
     with hung(server):
         assert kind(link.execute, "INCR", "n") == "TimeoutError"
     wait_for(lambda: redis.get("n") == b"1")
-    wait_for(lambda: link.execute("GET", "n") == b"1" if link_answers(link) else False)
-
-
-def link_answers(link: Link) -> bool:
-    try:
-        return link.execute("ECHO", "yes") == b"yes"
-    except StoreUnavailable:
-        return False
+    wait_for(lambda: answers(link))
+    assert link.execute("GET", "n") == b"1"
 
 
 def test_a_read_only_server_is_left_for_what_its_name_leads_to_now(server, redis):
@@ -574,7 +490,7 @@ def test_while_it_hangs_one_waits_and_the_others_are_refused(server, redis):
         kinds = Counter(pool.map(lambda _: kind(link.execute, "PING"), range(80)))
         assert kinds["TimeoutError"] <= 2
         assert set(kinds) <= {"TimeoutError", "CircuitOpen"}
-    wait_for(lambda: link_answers(link))
+    wait_for(lambda: answers(link))
 
 
 def test_once_it_answers_nobody_is_refused_any_more(tmp_path):
@@ -614,7 +530,7 @@ def test_once_it_answers_nobody_is_refused_any_more(tmp_path):
 
 def test_what_is_durable_is_on_a_replica_or_raises(tmp_path):
     with (
-        RedisServer(tmp_path) as master,
+        RedisServer(tmp_path, "--repl-diskless-sync-delay", "0") as master,
         RedisServer(tmp_path, "--replicaof", f"127.0.0.1 {master.port}") as replica,
     ):
         wait_for(lambda: master.client.set("a", 1) and master.client.wait(1, 100))
