@@ -450,13 +450,10 @@ class Store:
         self._adopt(msgspec.structs.replace(account, email=email))
 
     def _move_email(self, account: Account, email: str) -> None:
-        old = self.keys.email(email_digest(account.email))
-        if self.execute(*MOVE_EMAIL([self.keys.user(account.id)], email)):
-            self.execute(*FORGET([old], account.id), durable=True)
-        else:  # another change came between, and it decides
-            lost = self.keys.email(email_digest(email))
-            if email_digest(self.account(account.id).email) != email_digest(email):
-                self.execute(*FORGET([lost], account.id), durable=True)
+        old = self.execute(*MOVE_EMAIL([self.keys.user(account.id)], email)) or b""
+        for each in {email_digest(old.decode()), email_digest(email)}:
+            if not self._holds_email(account.id, each):  # another change may decide
+                self.execute(*FORGET([self.keys.email(each)], account.id), durable=True)
 
     def delete_account(self, account: Account, checked: bool = True) -> None:
         """Take an account away with all that belongs to it: at once for everyone, then
@@ -465,8 +462,8 @@ class Store:
         `checked`, WrongPassword."""
         known = account.password if checked else ""
         marked = DEPART([self.keys.user(account.id)], known)
-        self.execute(*marked, durable=True)
-        self._erase(account)
+        fields = pairs(self.execute(*marked, durable=True))
+        self._erase(msgspec.convert(fields, Account, strict=False))
 
     def _erase(self, account: Account) -> None:
         """What is left of an account that is marked; its email goes last, and finds
