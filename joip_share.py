@@ -2009,7 +2009,7 @@ def metrics() -> Response:
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"))
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NO_ROUTE = "(none)"
-FOR_ANY_SITE = frozenset(("api.shared_preview", "pages.oembed"))
+FOR_ANY_SITE = re.compile(r"/oembed|/api/shared/.*/preview", re.DOTALL)
 UNLOGGED = frozenset(("/healthz", "/readyz"))
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -2105,7 +2105,7 @@ def after_request(response: Response) -> Response:
         write_log("info", "request", told)
     if request.path.startswith(("/shared/", "/api/shared/")):
         response.headers["X-Robots-Tag"] = "noindex"
-    if request.endpoint in FOR_ANY_SITE:
+    if FOR_ANY_SITE.fullmatch(request.path):
         response.headers["Access-Control-Allow-Origin"] = "*"  # no cookies: no secrets
     return response
 
