@@ -161,6 +161,7 @@ CREATE, READ, UPDATE = script("create"), script("read"), script("update")
 SUMMARY, STATS, REMOVE = script("summary"), script("stats"), script("remove")
 SHARE, SEAL, BIND = script("share"), script("seal"), script("bind")
 REVOKE, RESERVE, UNLIST = script("revoke"), script("reserve"), script("unlist")
+RELEASE = script("release")
 SIGN_IN, KEEP, RENEW = script("sign_in"), script("keep"), script("renew")
 CHANGE_ACCOUNT, MOVE_EMAIL = script("change_account"), script("move_email")
 FORGET, TAKE, DEPART = script("forget"), script("take"), script("depart")
@@ -604,7 +605,8 @@ class Store:
         size = len(media) + sum(map(len, fields))
         while True:
             session_id = new_session_id()
-            self._reserve(session_id, user_id, size, new=True)
+            if self._reserve(session_id, user_id, size, new=True) < 0:
+                continue
             create = CREATE(self._session_keys(session_id), media, *fields)
             listed = ("ZSCORE", self.keys.user(user_id, "sessions"), session_id)
             written, score = self.execute_many([create, listed], durable=True)
@@ -613,11 +615,21 @@ class Store:
                 raise UserNotFound
             if written:
                 return session_id
+            self.execute(*self._unlist(session_id, user_id))  # it is somebody else's
 
     def _reserve(self, session_id: int, user_id: str, size: int, new: bool) -> int:
         keys = self.keys.user_keys(user_id, "sessions", "sizes")
         most, room = self.limits.sessions, self.limits.megabytes * 1_000_000
         return int(self.execute(*RESERVE(keys, session_id, size, int(new), most, room)))
+
+    def _release(self, session_id: int, user_id: str, size: int) -> None:
+        sizes = self.keys.user(user_id, "sizes")
+        with contextlib.suppress(StoreUnavailable):  # too much is counted, for a while
+            self.execute(*RELEASE([sizes], session_id, size))
+
+    def _unlist(self, session_id: int, user_id: str) -> Command:
+        keys = self.keys.user_keys(user_id, "sessions", "sizes")[1:]
+        return UNLIST(keys, session_id)
 
     def read_session(
         self, session_id: int, user_id: str
@@ -662,7 +674,8 @@ class Store:
             if row is None and id_age(session_id) > SETTLED:
                 with contextlib.suppress(StoreUnavailable):
                     self.purge(session_id, user_id)
-        return [row for row in rows.values() if row], shown[-1] if more else None
+        own = [row for row in rows.values() if row and row.session.user_id == user_id]
+        return own, shown[-1] if more else None
 
     def titles(self, user_id: str, session_ids: Sequence[int]) -> dict[int, str]:
         """The titles of those of the user's sessions that still stand."""
@@ -695,11 +708,13 @@ class Store:
         picture = first_picture(media)
         update = UPDATE(keys, user_id, seen, given, packed, picture, *fields)
         try:
-            after = self.execute(*update, durable=True)
+            bytes_before, after = self.execute(*update, durable=True)
         except Refusal:
-            if given:
-                self._reserve(session_id, user_id, before, new=False)
+            if given and before >= 0:
+                self._release(session_id, user_id, len(packed))
             raise
+        if given and before > 0:  # version 1 counted no bytes
+            self._release(session_id, user_id, bytes_before)
         return _session(session_id, pairs(after))
 
     def delete_session(self, session_id: int, user_id: str) -> None:
@@ -713,9 +728,11 @@ class Store:
         """Several of a deleted account's, in as few round trips as one would take."""
         days = days_with_visitors()
         removals = [REMOVE(self._session_keys(i), user_id, *days) for i in session_ids]
-        replies = self.link.execute_many(removals)
+        replies = self._attempt_many(removals)
         for session_id, reply in zip(session_ids, replies, strict=True):
-            if isinstance(reply, Exception):  # it was removed before, and not purged
+            if isinstance(reply, NotOwner):  # two drew one id: see _write_session
+                self.execute(*self._unlist(session_id, user_id))
+            elif isinstance(reply, Refusal):  # it was removed before, and not purged
                 self.purge(session_id, user_id)
             else:
                 self._purge(session_id, user_id, pairs(reply))
@@ -728,16 +745,9 @@ class Store:
     def _purge(self, session_id: int, owner: str, codes: Mapping[str, str]) -> None:
         """What points at a session, then its list of codes, then its place in its
         owner's list."""
-        keys = self.keys
-        listed = UNLIST(keys.user_keys(owner, "sessions", "sizes")[1:], session_id)
-        self.execute_many(
-            [
-                *self._unpublish(codes),
-                ("DEL", keys.session(session_id, "codes")),
-                listed,
-            ],
-            durable=True,
-        )
+        listed = ("DEL", self.keys.session(session_id, "codes"))
+        last = self._unlist(session_id, owner)
+        self.execute_many([*self._unpublish(codes), listed, last], durable=True)
 
     def _unpublish(self, codes: Mapping[str, str]) -> Iterator[Command]:
         for code, audience in codes.items():

@@ -3,7 +3,7 @@
 -- KEYS: the session's keys.
 -- ARGV: the owner's id, the updatedAt that was seen ('' for any), '1' where media are
 --   given, the media, their first picture, then field, value, …
--- Reply: the fields after it.
+-- Reply: {the bytes of the media before it, the fields after it}.
 -- Refuses: SESSION_NOT_FOUND; NOT_OWNER; EDIT_CONFLICT where it was changed since;
 --   BAD_INTERVALS.
 -- Race closed: two edits whose intervals are right apart and wrong together; two tabs
@@ -18,6 +18,7 @@ local given = {}
 for i = 6, #ARGV, 2 do given[ARGV[i]] = ARGV[i + 1] end
 low, high = given.intervalMin or low, given.intervalMax or high
 if tonumber(low) > tonumber(high) then return redis.error_reply('BAD_INTERVALS') end
+local bytes = redis.call('STRLEN', media)
 redis.call('HSET', session, unpack(ARGV, 6))
 if given.thumbnail and given.thumbnail ~= (thumbnail or '') then
   redis.call('HDEL', session, 'autoCover')
@@ -27,4 +28,4 @@ if has_media == '1' then
   redis.call('SET', media, new_media)
   if automatic == '1' then redis.call('HSET', session, 'thumbnail', first_picture) end
 end
-return redis.call('HGETALL', session)
+return {bytes, redis.call('HGETALL', session)}
