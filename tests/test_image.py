@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -125,6 +126,20 @@ def test_the_image_has_no_more_than_production_needs(image):
     packages = subprocess.check_output([pip, "freeze"], text=True)
     assert "fakeredis" not in packages
     assert "pytest" not in packages
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements", "requirements-try", "requirements-dev"]
+)
+def test_the_locks_have_every_pin_with_its_hashes(name):
+    pins = (ROOT / f"{name}.txt").read_text().splitlines()
+    locked = (ROOT / f"{name}.lock").read_text().replace(" \\\n    --hash=", " --hash=")
+    for pin in pins:
+        if not pin.startswith("-r "):
+            package, _, version = re.sub(r"\[.*\]", "", pin).lower().partition("==")
+            assert f"\n{package}=={version} " in locked, pin
+    for line in locked.splitlines():
+        assert line.lstrip().startswith("#") or "--hash=sha256:" in line, line
 
 
 def test_the_image_does_not_run_as_root(image):
