@@ -783,12 +783,11 @@ class Store:
         Raises SessionNotFound, NotOwner, TooManyLinks.
 
         The link is bound to the account that has the email, or waits for the first one
-        to come: it is noted as awaited before it is looked whether there is one, and
-        who comes looks at that note after having the email.
+        to come: it is noted as awaited before it is listed, and only then looked
+        whether there is one; who comes looks at that note after having the email.
         """
         audience = BY_EMAIL + email_digest(email)
         code = self._share(session_id, user_id, audience, email)
-        self.execute("SADD", self.keys.awaited(email_digest(email)), code)
         with contextlib.suppress(UserNotFound):
             self._adopt(self.account_by_email(email))
         return code
@@ -796,13 +795,11 @@ class Store:
     def _adopt(self, account: Account) -> None:
         """Bind to an account the links that waited for its email, for good."""
         awaited = self.keys.awaited(email_digest(account.email))
-        codes = [code.decode() for code in self.execute("SMEMBERS", awaited)]
-        for code in codes:
+        for code in [code.decode() for code in self.execute("SMEMBERS", awaited)]:
             with contextlib.suppress(NotShared):
                 keys = self._session_keys(self._place(code).session_id)
-                self.execute(*BIND(keys, code, account.id), durable=True)
-        if codes:
-            self.execute("SREM", awaited, *codes)
+                if self.execute(*BIND(keys, code, account.id), durable=True):
+                    self.execute("SREM", awaited, code)
 
     adopt = _adopt
 
@@ -827,12 +824,16 @@ class Store:
         raise SessionNotFound
 
     def _publish(self, code: str, session_id: int, audience: str) -> bool:
-        """Point the code at its session, then list it there, if the session stands."""
-        pointer, keys = self.keys.share(code), self._session_keys(session_id)
-        commands = [("SET", pointer, session_id), SEAL(keys, audience, code)]
-        if self.execute_many(commands, durable=True)[1]:
+        """Point the code at its session, and note who is awaited; then list it there,
+        if the session stands."""
+        noted: list[Command] = [("SET", self.keys.share(code), session_id)]
+        if audience.startswith(BY_EMAIL):
+            awaited = self.keys.awaited(audience.removeprefix(BY_EMAIL))
+            noted.append(("SADD", awaited, code))
+        sealed = SEAL(self._session_keys(session_id), audience, code)
+        if self.execute_many([*noted, sealed], durable=True)[-1]:
             return True
-        self.execute("DEL", pointer)
+        self.execute_many([*self._unpublish({code: audience})])
         return False
 
     def revoke(self, session_id: int, user_id: str, code: str) -> None:
