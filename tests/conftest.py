@@ -12,6 +12,8 @@ import joip_share
 import passwords
 from servers import PERSON, Client, RedisServer, Service
 
+pytest.register_assert_rewrite("store_contract")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_hashes():

@@ -2,13 +2,14 @@
 
 import pytest
 
-import joip_share
-from store_contract import StoreContract, code, owner, session_id  # noqa: F401
+from redis_link import Link
+from store import Store
+from store_contract import StoreContract, code, owner, session_id, settled  # noqa: F401
 
 
 @pytest.fixture
 def store(redis):
-    return joip_share.create_app(joip_share.Settings(), redis).store
+    return Store(Link(redis))
 
 
 class TestStore(StoreContract):
