@@ -14,7 +14,9 @@ URL = "https://example.org/"
 ROUTES = [
     ("GET", "/api/sessions/{}"), ("PATCH", "/api/sessions/{}"),
     ("DELETE", "/api/sessions/{}"), ("POST", "/api/sessions/{}/share"),
+    ("DELETE", "/api/sessions/{}/shares/00000000-0000-4000-8000-000000000000"),
     ("GET", "/api/sessions/{}/stats"), ("GET", "/api/sessions/{}/stats.csv"),
+    ("GET", "/api/sessions/{}/media"),
 ]  # fmt: skip
 
 
@@ -50,13 +52,12 @@ def test_a_title_alone_makes_a_session_with_the_defaults(owner):
 
 
 BOUNDS = [
-    ("title", ["x", "x" * 200, "🌊" * 200, "\u202e\x00é", "0", '"<script>&\'']),
+    ("title", ["x", "x" * 200, "🌊" * 200, "é", "0", '"<script>&\'', "שלום", " x "]),
     ("description", ["", "x" * 2000, "🌊" * 2000, "two\nlines\ttabs", " "]),
     ("intervalMin", [1, 10]),
     ("intervalMax", [3, 60]),
     ("transition", ["fade", "slide", "zoom", "flip", "none"]),
-    ("thumbnail", [None, "http://a", "HTTPS://A/", URL.ljust(2048, "x"),
-                   "https://bücher.example/ü?a=[1]&b=é#f", "http://[::1]:8080/x"]),
+    ("thumbnail", [None, URL, URL.ljust(2048, "x"), "http://[::1]:8080/x"]),
     ("isPublic", [True, False]),
 ]  # fmt: skip
 
@@ -73,16 +74,116 @@ def test_each_member_is_kept_as_given_up_to_its_bounds(owner, member, values):
         assert read(owner, other)["session"][member] == value
 
 
+OUT_OF_BOUNDS = [
+    ("title", ["", " ", "x" * 201, None, 1, "\u202eevil", "two\nlines", "\x00"]),
+    ("description", ["x" * 2001, None, 1, "\x00", "\u202e"]),
+    ("intervalMin", [0, 61, 1.5, "3", None, True, 11]),
+    ("intervalMax", [0, 61, 2, 1.5, "3", None]),
+    ("transition", ["", "Fade", "spin", None]),
+    ("thumbnail", ["", "x", "/x.jpg", "//a/x.jpg", "ftp://a/", "javascript:alert(1)",
+                   "data:image/png;base64,AA", "http://", "http://a b/", "https://[::1",
+                   "http://a:99999/", URL.ljust(2049, "x"), 1, [URL]]),
+    ("isPublic", [None, 1, "true"]),
+    ("media", [None, {}, [None], ["x"], [{}], [{"mediaUrl": "x"}], 1,
+               [{"mediaUrl": URL, "type": "audio"}], [{"mediaUrl": URL, "url": URL}],
+               [{"mediaUrl": URL, "caption": "x" * 501}],
+               [{"mediaUrl": URL, "thumbnail": "x"}], [{"mediaUrl": URL}] * 501]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("member", "values"), OUT_OF_BOUNDS, ids=lambda v: str(v)[:9])
+def test_what_is_out_of_bounds_is_a_400_that_names_the_member(owner, member, values):
+    kept = create(owner)
+    for value in values:
+        given = {"title": "A walk", member: value}
+        answers = [
+            owner.post("/api/sessions", json=given),
+            owner.patch(f"/api/sessions/{kept['id']}", json=given),
+        ]
+        for answer in answers:
+            assert answer.status_code == 400, (value, answer.text)
+            assert answer.json["code"] == "INVALID_REQUEST"
+            blamed = answer.json["details"][0]["field"]
+            assert blamed.startswith(member) or blamed == "intervalMin"
+    assert owner.get("/api/sessions").json == [kept]
+
+
+SERIALIZED = [
+    ("http://a", "http://a/"),
+    ("HTTPS://A.Example/X", "https://a.example/X"),
+    ("  https://a.example/x  ", "https://a.example/x"),
+    ("https://a.example/two words.jpg", "https://a.example/two%20words.jpg"),
+    ("https://a.example/x?q=two words", "https://a.example/x?q=two%20words"),
+    ("https://bücher.example/ü", "https://xn--bcher-kva.example/%C3%BC"),
+    ("https://a.example:443/x", "https://a.example/x"),
+    ("https://a.example/b/../c", "https://a.example/c"),
+    ("https:a.example/x", "https://a.example/x"),
+    ("https:\\\\a.example\\x", "https://a.example/x"),
+    ("https://a.example/%zz", "https://a.example/%zz"),
+    ("http://0x7f.1/x", "http://127.0.0.1/x"),
+]
+
+
+@pytest.mark.parametrize(("given", "kept"), SERIALIZED)
+def test_a_url_is_kept_as_browsers_write_it(owner, given, kept):
+    """https://url.spec.whatwg.org/#concept-url-serializer"""
+    item = {"mediaUrl": given, "thumbnail": given}
+    made = create(owner, thumbnail=given, media=[item])
+    assert made["thumbnail"] == kept
+    (item,) = read(owner, made["id"])["media"]
+    assert (item["mediaUrl"], item["thumbnail"]) == (kept, kept)
+
+
+# The cover
+
+PICTURES = [{"mediaUrl": f"{URL}{n}.jpg"} for n in range(3)]
+FILM = {"mediaUrl": f"{URL}film.mp4", "type": "video"}
+
+
+@pytest.mark.parametrize(
+    ("given", "cover"),
+    [
+        ({"media": PICTURES}, f"{URL}0.jpg"),
+        ({"media": [FILM, *PICTURES]}, f"{URL}0.jpg"),
+        ({"media": [FILM]}, None),
+        ({"media": []}, None),
+        ({}, None),
+        ({"media": PICTURES, "thumbnail": None}, None),
+        ({"media": PICTURES, "thumbnail": f"{URL}2.jpg"}, f"{URL}2.jpg"),
+    ],
+)
+def test_the_cover_is_the_first_image_unless_one_is_chosen_or_none_is_wanted(
+    owner, given, cover
+):
+    made = create(owner, **given)
+    assert made["thumbnail"] == cover
+    assert read(owner, made["id"])["session"]["thumbnail"] == cover
+
+
+def test_a_cover_that_nobody_chose_follows_the_first_image(owner):
+    path = f"/api/sessions/{create(owner, media=PICTURES)['id']}"
+    changed = owner.patch(path, json={"media": PICTURES[1:]}).json
+    assert changed["thumbnail"] == f"{URL}1.jpg"
+    chosen = owner.patch(path, json={"thumbnail": f"{URL}2.jpg"}).json
+    assert chosen["thumbnail"] == f"{URL}2.jpg"
+    kept = owner.patch(path, json={"media": PICTURES}).json
+    assert kept["thumbnail"] == f"{URL}2.jpg"
+    none = owner.patch(path, json={"thumbnail": None}).json
+    assert none["thumbnail"] is None
+    assert owner.patch(path, json={"media": PICTURES[1:]}).json["thumbnail"] is None
+
+
 def test_intervals_may_be_equal(owner):
     made = create(owner, intervalMin=60, intervalMax=60)
     assert (made["intervalMin"], made["intervalMax"]) == (60, 60)
 
 
 def test_media_get_their_id_and_order_from_their_place(owner):
+    film = {"type": "video", "captions": f"{URL}a.vtt"}
     media = [
         {"mediaUrl": f"{URL}b.jpg"},
-        {"mediaUrl": f"{URL}a.mp4", "type": "video", "caption": "c" * 500,
-         "thumbnail": f"{URL}a.jpg"},
+        {"mediaUrl": f"{URL}a.mp4", "caption": "c" * 500, "thumbnail": f"{URL}a.jpg",
+         **film},
         {"mediaUrl": f"{URL}b.jpg", "type": "image", "caption": None,
          "thumbnail": None},
         {"mediaUrl": URL.ljust(2048, "x"), "caption": ""},
@@ -93,11 +194,19 @@ def test_media_get_their_id_and_order_from_their_place(owner):
     assert [item["order"] for item in items] == [0, 1, 2, 3]
     assert len({item["id"] for item in items}) == 4
     members = {"id", "mediaUrl", "type", "caption", "thumbnail", "order"}
-    assert [set(item) for item in items] == [members] * 4
+    assert [set(item) - {"captions"} for item in items] == [members] * 4
     full = {"type": "image", "caption": None, "thumbnail": None}
     for item, given in zip(items, media, strict=True):
-        kept = {name: item[name] for name in members - {"id", "order"}}
+        kept = {name: item[name] for name in item if name not in ("id", "order")}
         assert kept == full | given
+
+
+def test_the_media_of_a_session_of_mine_come_in_pages_too(owner):
+    path = f"/api/sessions/{owner.make_session(media=5)}/media"
+    answer = owner.get(f"{path}?offset=1&limit=2")
+    assert answer.json["total"] == 5
+    assert [item["order"] for item in answer.json["media"]] == [1, 2]
+    assert owner.get(f"{path}?limit=x").status_code == 400
 
 
 def test_a_patch_of_the_media_takes_the_place_of_the_whole_list(owner):
@@ -166,6 +275,25 @@ def test_without_a_login_everything_is_a_401(visitor, method, path, session_id):
     assert answer.json["code"] == "UNAUTHORIZED"
 
 
+NO_IDS = ["0", "01", "-1", "+1", "1.0", "1e3", "abc", "%20", "1%20", "٣", "0x1", "null"]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_what_is_no_positive_integer_is_no_session_id(owner, method, path):
+    for session_id in NO_IDS:
+        body = {} if method in ("PATCH", "POST") else None
+        answer = owner.open(path.format(session_id), method=method, json=body)
+        assert answer.status_code == 400, (path, session_id)
+        assert answer.json["message"] == "Invalid session ID"
+        assert answer.json["code"] == "INVALID_SESSION_ID"
+
+
+def test_an_id_is_made_by_the_service_grows_and_is_exact_in_javascript(owner):
+    made = [create(owner)["id"] for _ in range(20)]
+    assert made == sorted(set(made))
+    assert 0 < made[0] < made[-1] < 2**53
+
+
 @pytest.fixture
 def stranger(new_visitor):
     """Somebody else who is signed in."""
@@ -183,10 +311,11 @@ def test_someone_elses_session_is_a_403(owner, stranger):
     assert read(owner, made["id"]) == {"session": made, "media": [], "shares": []}
 
 
-def test_a_missing_session_is_a_404(owner):
+@pytest.mark.parametrize("missing", [999, 2**53 - 1, 2**64, 10**40])
+def test_a_missing_session_is_a_404(owner, missing):
     for method, path in ROUTES:
         body = {} if method in ("PATCH", "POST") else None
-        answer = owner.open(path.format(999), method=method, json=body)
+        answer = owner.open(path.format(missing), method=method, json=body)
         assert (answer.status_code, answer.json["message"]) == (
             404, "Session not found",
         ), path  # fmt: skip
@@ -197,6 +326,9 @@ BAD = [
     ("PATCH", "", {"json": {"intervalMin": 10, "intervalMax": 3}}),
     ("PATCH", "", {"data": "{", "content_type": "application/json"}),
     ("POST", "/share", {"json": {"userid": "x"}}),
+    ("POST", "/share", {"json": {"userId": "x", "label": "x"}}),
+    ("POST", "/share", {"json": {"email": "no email"}}),
+    ("GET", "/media", {"query_string": {"limit": "0"}}),
     ("GET", "/stats", {"query_string": {"days": "0"}}),
     ("GET", "/stats.csv", {"query_string": {"days": "x"}}),
 ]
@@ -279,6 +411,16 @@ def test_a_page_is_followed_rightly_though_sessions_come_and_go(owner):
     owner.delete(f"/api/sessions/{made[2]}")
     following = walk(owner, links(first))
     assert flat(following) == [made[3], made[1], made[0]]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=x", "limit=", "limit=1.0", "cursor=x",
+              "cursor=-1", "cursor=%D9%A3", "cursor=99999999999999999999"],
+)  # fmt: skip
+def test_a_bad_page_is_refused_and_named(owner, query):
+    answer = owner.get(f"/api/sessions?{query}")
+    assert answer.status_code == 400
+    assert answer.json["details"][0]["field"] == query.partition("=")[0]
 
 
 # Deleting
