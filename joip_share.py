@@ -1970,7 +1970,7 @@ operations = Blueprint("operations", __name__, cli_group=None)
 @operations.get("/healthz")
 def healthz() -> Response:
     """The process answers; Redis is not asked."""
-    return json_response({"status": "ok", "version": __version__})
+    return json_response({"status": "ok"}, headers={"X-Version": __version__})
 
 
 @operations.get("/readyz")

@@ -100,8 +100,8 @@ HTTP_ERRORS = {
 }
 HTTP_ERROR_HEADERS = ("Allow", "Content-Range")
 LIMIT_MESSAGES = {
-    "TOO_MANY_SESSIONS": "An account may have {0.sessions:,} sessions",
-    "TOO_MANY_BYTES": "The sessions of an account may take {0.megabytes:,} MB",
-    "TOO_MANY_LINKS": "A session may have {0.links:,} links",
-    "TOO_MANY_TOKENS": "An account may have {0.tokens:,} tokens",
+    "TOO_MANY_SESSIONS": "An account may have {0.sessions} sessions",
+    "TOO_MANY_BYTES": "The sessions of an account may take {0.megabytes} MB",
+    "TOO_MANY_LINKS": "A session may have {0.links} links",
+    "TOO_MANY_TOKENS": "An account may have {0.tokens} tokens",
 }
