@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import fakeredis
 import pytest
@@ -80,6 +81,14 @@ class Visitor:
 
     def delete(self, path, **options):
         return self.open(path, "DELETE", **options)
+
+    def see(self, path, **options):
+        """Open the page of a link, and tell that it was shown, as its script does."""
+        page = self.get(path, **options)
+        message = re.search(r'data-seen="([^"]+)" data-token="([^"]+)"', page.text)
+        if message:
+            self.post(message[1], json={"token": message[2]})
+        return page
 
     def sign_up(self, email="owner@example.com", **more):
         """Register; the user."""

@@ -5,46 +5,67 @@ import hashlib
 import re
 
 import pytest
+from redis.crc import key_slot
 
 import joip_share
-from conftest import Visitor
+from clock import today
+from conftest import World
+from keys import Keys
+from servers import ROOT
 
 CODE = "0b8f6a52-3c1d-4e7a-9f25-6d1c8e0a4b37"
+USER = "7c9e1f4b0a2d4c5e8f3b6a1d2e9c0f47"
+DAY = "2026-11-23"
+SPELLED = {
+    "schema": lambda keys: keys.schema,
+    "probe": lambda keys: keys.probe,
+    "signing-key": lambda keys: keys.signing_key,
+    f"share:{CODE}": lambda keys: keys.share(CODE),
+    "session:{42}": lambda keys: keys.session(42),
+    "session:{42}:codes": lambda keys: keys.session(42, "codes"),
+    f"visitors:key:{DAY}": lambda keys: keys.visitors_key(DAY),
+    f"user:{{{USER}}}": lambda keys: keys.user(USER),
+    f"user:{{{USER}}}:logins": lambda keys: keys.user(USER, "logins"),
+    "referral:k3v9x0qa": lambda keys: keys.referral("k3v9x0qa"),
+    "email:ab12": lambda keys: keys.email("ab12"),
+    "awaited:ab12": lambda keys: keys.awaited("ab12"),
+    "login:xyz": lambda keys: keys.login("xyz"),
+    "token:ab12": lambda keys: keys.token("ab12"),
+    "limits:login:ab12": lambda keys: keys.attempts("login", "ab12"),
+}
+SESSION_KEYS = (
+    "session:{42}",
+    "session:{42}:media",
+    "session:{42}:shares",
+    "session:{42}:codes",
+    "session:{42}:links",
+    "session:{42}:stats",
+    "session:{42}:daily",
+    "session:{42}:referrers",
+    "session:{42}:players",
+    f"session:{{42}}:visitors:{DAY}",
+    f"session:{{42}}:viewers:{DAY}",
+)
 
 
-def test_each_key_is_spelled_as_the_contract_has_it():
-    keys = joip_share.Keys()
-    user = "7c9e1f4b0a2d4c5e8f3b6a1d2e9c0f47"
-    assert keys.share(CODE) == f"share:{CODE}"
-    assert keys.session(42) == "session:{42}"
-    for part in ("media", "shares", "codes", "stats", "daily", "referrers"):
-        assert keys.session(42, part) == f"session:{{42}}:{part}"
-    assert keys.visitors(42, "2026-11-23") == "session:{42}:visitors:2026-11-23"
-    assert keys.visitors_key("2026-11-23") == "visitors:key:2026-11-23"
-    assert keys.user(user) == f"user:{{{user}}}"
-    for part in ("sessions", "referrals", "signups"):
-        assert keys.user(user, part) == f"user:{{{user}}}:{part}"
-    assert keys.referral("k3v9x0qa") == "referral:k3v9x0qa"
-    assert keys.email("ab12") == "email:ab12"
-    assert keys.login == "login:"
+@pytest.mark.parametrize("key", SPELLED)
+def test_each_key_is_spelled_as_the_contract_has_it(key):
+    assert SPELLED[key](Keys()) == key
+    assert SPELLED[key](Keys("joip:")) == f"joip:{key}"
 
 
-def test_the_prefix_stands_before_every_key():
-    bare, prefixed = joip_share.Keys(), joip_share.Keys("joip:")
-    for name, *arguments in (
-        ("share", CODE), ("session", 42), ("session", 42, "media"), ("user", "u"),
-        ("user", "u", "sessions"), ("visitors", 42, "day"), ("visitors_key", "day"),
-        ("referral", "k3v9x0qa"), ("email", "ab12"),
-    ):  # fmt: skip
-        key = getattr(bare, name)(*arguments)
-        assert getattr(prefixed, name)(*arguments) == f"joip:{key}"
-    assert prefixed.login == "joip:login:"
+def test_a_sessions_keys_are_spelled_in_the_order_of_the_scripts_and_share_a_slot():
+    assert Keys().session_keys(42, DAY) == SESSION_KEYS
+    prefixed = Keys("joip:").session_keys(42, DAY)
+    assert prefixed == tuple(f"joip:{key}" for key in SESSION_KEYS)
+    assert len({key_slot(key.encode()) for key in prefixed}) == 1
 
 
-def test_all_of_a_sessions_keys_share_one_slot():
-    keys = joip_share.Keys().slot(42, "2026-11-25")
-    slots = {re.search(r"\{(.+?)\}", key)[1] for key in keys}
-    assert slots == {"42"}
+def test_an_accounts_keys_share_a_slot():
+    keys = Keys().user_keys(USER, "sessions", f"clickers:{DAY}")
+    user = f"user:{{{USER}}}"
+    assert keys == [user, f"{user}:sessions", f"{user}:clickers:{DAY}"]
+    assert len({key_slot(key.encode()) for key in keys}) == 1
 
 
 @pytest.fixture
@@ -55,63 +76,83 @@ def redis(real_redis):
 
 @pytest.fixture
 def used(redis):
-    """A service that did a little of everything: the owner, the code, the session."""
-    app = joip_share.create_app(joip_share.Settings(), redis)
-    owner, guest = Visitor(app), Visitor(app)
-    owner.user = owner.sign_up()
-    session_id = owner.make_session()
-    shared = owner.share(session_id)
-    path = f"/shared/{shared['shareCode']}?r={shared['referralCode']}"
+    """A service that did a little of everything."""
+    world = World.within(joip_share.create_app(joip_share.Settings(), redis))
+    owner, guest, stranger = world.owner, world.guest, world.stranger
     news = {"Referer": "https://news.example/"}
-    assert guest.get(path, headers=news).status_code == 200
-    guest.post(f"/api/shared/{shared['shareCode']}/seen")
-    guest.user = guest.sign_up("guest@example.com")
-    assert guest.get(f"/api/shared/{shared['shareCode']}").status_code == 200
-    return owner, guest, shared["shareCode"], session_id
+    assert stranger.see(world.link, headers=news).status_code == 200
+    world.credited = stranger.sign_up("third@example.com")
+    assert guest.get(f"/api/shared/{world.code}").status_code == 200
+    world.mailed = owner.share(world.session_id, email="new@example.com")["shareCode"]
+    assert owner.post("/api/tokens", json={"name": "Laptop"}).status_code == 201
+    wrong = {"email": "owner@example.com", "password": "wrong"}
+    assert stranger.post("/api/login", json=wrong).status_code == 401
+    assert stranger.get("/readyz").status_code == 200
+    return world
 
 
-def test_what_is_stored_has_the_contracts_names_and_types(redis, used):
-    owner, _, code, session_id = used
-    day = joip_share.today()
-    mail = hashlib.sha256(b"owner@example.com").hexdigest()
-    slot, user = f"session:{{{session_id}}}", f"user:{{{owner.user['id']}}}"
-    sid = owner.client.get_cookie("connect.sid").value
-    types = {
-        f"share:{code}": b"string", slot: b"hash", f"{slot}:media": b"string",
-        f"{slot}:shares": b"hash", f"{slot}:codes": b"hash", f"{slot}:stats": b"hash",
-        f"{slot}:daily": b"hash", f"{slot}:referrers": b"hash",
-        f"{slot}:visitors:{day}": b"string", f"visitors:key:{day}": b"string",
-        user: b"hash", f"{user}:sessions": b"zset", f"{user}:referrals": b"hash",
-        f"{user}:signups": b"list", f"referral:{owner.user['referralCode']}": b"string",
-        f"email:{mail}": b"string", f"login:{sid}": b"string",
-    }  # fmt: skip
-    assert {key: redis.type(key) for key in types} == types
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def documented():
+    """The shape of each key and its type, as docs/design.md has them."""
+    text = (ROOT / "docs" / "design.md").read_text()
+    rows = re.findall(
+        r"^\| `([^`|]+)` \| (string|hash|zset|set|list|Hyper\w+) \|", text, re.M
+    )
+    return {
+        re.sub("<.*?>", "[^:{}]+", re.sub(r"([{}])", r"\\\1", shape)): kind
+        for shape, kind in rows
+    }
+
+
+def test_what_is_stored_has_the_documented_names_and_types(redis, used):
+    shapes = documented()
+    found = set()
+    for key in redis.scan_iter():
+        [shape] = [s for s in shapes if re.fullmatch(s, key.decode())]
+        kind = shapes[shape].replace("HyperLogLog", "string")
+        assert redis.type(key).decode() == kind, key
+        found.add(shape)
+    assert found == shapes.keys()
 
 
 def test_what_the_keys_hold_is_what_the_contract_says(redis, used):
-    owner, _, code, session_id = used
-    slot = f"session:{{{session_id}}}"
-    mail = hashlib.sha256(b"owner@example.com").hexdigest()
-    user_id = owner.user["id"].encode()
-    assert redis.get(f"share:{code}") == b"%d" % session_id
-    assert redis.hgetall(f"{slot}:shares") == {b"*": code.encode()}
-    assert redis.hgetall(f"{slot}:codes") == {code.encode(): b"*"}
-    assert redis.get(f"email:{mail}") == user_id
-    assert redis.get(f"referral:{owner.user['referralCode']}") == user_id
-    mine = redis.zrange(f"user:{{{owner.user['id']}}}:sessions", 0, -1)
-    assert mine == [b"%d" % session_id]
+    slot, code, mailed = f"session:{{{used.session_id}}}", used.code, used.mailed
+    user_id = used.owner.user["id"].encode()
+    mail = sha256("new@example.com")
+    audiences = {b"*": code.encode(), b"mail:%s" % mail.encode(): mailed.encode()}
+    assert redis.get(f"share:{code}") == b"%d" % used.session_id
+    assert redis.hgetall(f"{slot}:shares") == audiences
+    assert redis.hgetall(f"{slot}:codes") == {v: k for k, v in audiences.items()}
+    assert redis.hget(f"{slot}:links", f"{code}:opens") == b"1"
+    assert redis.hget(f"{slot}:links", f"{mailed}:email") == b"new@example.com"
+    assert redis.smembers(f"awaited:{mail}") == {mailed.encode()}
+    assert redis.get(f"email:{sha256('owner@example.com')}") == user_id
+    assert redis.get(f"referral:{used.referral_code}") == user_id
+    mine = redis.zrange(f"user:{{{used.owner.user['id']}}}:sessions", 0, -1)
+    assert mine == [b"%d" % used.session_id]
+    login = used.owner.client.get_cookie("connect.sid").value.encode()
+    assert login in redis.zrange(f"user:{{{used.owner.user['id']}}}:logins", 0, -1)
+    assert redis.get("schema") == b"2"
 
 
 def test_only_what_is_of_a_day_or_a_login_expires(redis, used):
-    day, two_days, week = joip_share.today(), 2 * 86_400, 7 * 86_400
     for key in redis.scan_iter():
         name, ttl = key.decode(), redis.ttl(key)
-        if name.startswith("login:"):
-            assert 0 < ttl <= week, name
-        elif name.endswith(day):
-            assert 0 < ttl <= two_days, name
-        elif not name.startswith("limits"):
-            assert ttl == -1, name
+        lives = [seconds for part, seconds in LIVES.items() if part in name]
+        assert 0 < ttl <= lives[0] if lives else ttl == -1, name
+
+
+LIVES = {  # part of a key's name → seconds
+    "login:": 7 * 86_400,
+    ":logins": 7 * 86_400,
+    "limits:": 3600,
+    "probe": 60,
+    ":players": 1800,
+    today(): 2 * 86_400,
+}
 
 
 def test_nothing_stored_leads_back_to_a_person(redis, used):
@@ -125,10 +166,43 @@ def test_nothing_stored_leads_back_to_a_person(redis, used):
         assert "Mozilla" not in held
 
 
+def test_no_secret_is_stored(redis, used):
+    """Passwords and tokens are kept by their hash."""
+    secret = used.owner.post("/api/tokens", json={"name": "Script"}).json["token"]
+    for key in redis.scan_iter():
+        held = redis.dump(key)
+        assert secret.encode() not in held
+        assert b"long enough" not in held
+
+
 def test_after_a_deletion_no_key_names_the_session_or_its_codes(redis, used):
-    owner, guest, code, session_id = used
-    bound = owner.share(session_id, userId=guest.user["id"])["shareCode"]
-    assert owner.delete(f"/api/sessions/{session_id}").status_code == 204
+    bound = used.owner.share(used.session_id, userId=used.guest.user["id"])["shareCode"]
+    path = f"/api/sessions/{used.session_id}"
+    assert used.owner.delete(path).status_code == 204
     left = [key.decode() for key in redis.scan_iter()]
-    assert [key for key in left if f"{{{session_id}}}" in key] == []
-    assert [key for key in left if code in key or bound in key] == []
+    named = (f"{{{used.session_id}}}", used.code, used.mailed, bound, "awaited:")
+    assert [key for key in left if any(name in key for name in named)] == []
+
+
+def test_after_its_deletion_no_key_names_the_account_or_what_was_its(redis, used):
+    owner, cookie = used.owner, used.owner.client.get_cookie("connect.sid").value
+    secret = owner.post("/api/tokens", json={"name": "Script"}).json["token"]
+    answer = owner.delete("/api/auth/user", json={"currentPassword": "long enough"})
+    assert answer.status_code == 204, answer.text
+    keys = [key.decode() for key in redis.scan_iter()]
+    named = (
+        owner.user["id"],
+        used.referral_code,
+        sha256("owner@example.com"),
+        f"{{{used.session_id}}}",
+        used.code,
+        used.mailed,
+        cookie,
+        sha256(secret),
+        "awaited:",
+    )
+    assert [key for key in keys if any(name in key for name in named)] == []
+    pointers = ("share:", "email:", "referral:", "token:", "login:")
+    held = [redis.get(key) for key in keys if key.startswith(pointers)]
+    assert not any(owner.user["id"].encode() in each for each in held)
+    assert b"%d" % used.session_id not in held
