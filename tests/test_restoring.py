@@ -1,0 +1,177 @@
+"""What GET /api/sessions/:id gives can be given back: to edit it, and as a copy."""
+
+import json
+
+import pytest
+
+URL = "https://example.org/"
+RICH = {
+    "title": "Five hours 🌊", "description": "By the lake\n\tand back",
+    "intervalMin": 2, "intervalMax": 7, "transition": "zoom",
+    "thumbnail": f"{URL}cover.jpg", "isPublic": True,
+    "media": [
+        {"mediaUrl": f"{URL}a.jpg", "caption": "Dawn"},
+        {"mediaUrl": f"{URL}b.mp4", "type": "video", "thumbnail": f"{URL}b.jpg",
+         "captions": f"{URL}b.vtt"},
+        {"mediaUrl": f"{URL}two words ü.jpg", "caption": ""},
+    ],
+}  # fmt: skip
+MADE = ("id", "createdAt", "updatedAt")  # what a copy has of its own
+
+
+def make(owner, **given):
+    answer = owner.post("/api/sessions", json={"title": "A walk"} | given)
+    assert answer.status_code == 201, answer.text
+    return f"/api/sessions/{answer.json['id']}"
+
+
+def read(owner, path):
+    answer = owner.get(path)
+    assert answer.status_code == 200
+    return answer.json
+
+
+def without(members, *names):
+    return {name: value for name, value in members.items() if name not in names}
+
+
+@pytest.mark.parametrize("given", [{}, RICH], ids=["bare", "rich"])
+def test_what_was_read_is_given_back_by_patch_and_nothing_changes(owner, given):
+    path = make(owner, **given)
+    before = read(owner, path)
+    answer = owner.patch(path, json=before["session"] | {"media": before["media"]})
+    assert answer.status_code == 200, answer.text
+    after = read(owner, path)
+    assert after["media"] == before["media"]
+    assert without(after["session"], "updatedAt") == without(
+        before["session"], "updatedAt"
+    )
+
+
+def test_one_reads_edits_and_gives_back(world):
+    path = f"/api/sessions/{world.session_id}"
+    given = read(world.owner, path)
+    given["session"]["title"] = "Edited"
+    given["media"] = given["media"][::-1]
+    given["media"][0]["caption"] = "The last one, now the first"
+    whole = given["session"] | {"media": given["media"]}
+    assert world.owner.patch(path, json=whole).status_code == 200
+    after = read(world.owner, path)
+    assert after["session"]["title"] == "Edited"
+    assert [item["mediaUrl"][-5:] for item in after["media"]] == [
+        "2.jpg", "1.jpg", "0.jpg",
+    ]  # fmt: skip
+    assert [item["order"] for item in after["media"]] == [0, 1, 2]
+    assert after["media"][0]["caption"] == "The last one, now the first"
+    assert after["shares"] == given["shares"]
+
+
+LIES = {
+    "id": 5, "userId": "somebody", "mediaCount": 99, "createdAt": "1999", "updatedAt": 0
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", [LIES, dict.fromkeys(LIES), {k: [{}] for k in LIES}])
+def test_read_only_members_are_taken_and_have_no_effect(owner, lie):
+    item = {"mediaUrl": URL, "id": 77, "order": -3}
+    path = make(owner, media=[item], **lie)
+    before = read(owner, path)
+    assert before["session"]["userId"] == owner.user["id"]
+    assert before["session"]["mediaCount"] == 1
+    assert before["session"]["createdAt"].startswith("20")
+    assert before["media"][0]["order"] == 0
+    answer = owner.patch(path, json=lie | {"media": [item, item]})
+    assert answer.status_code == 200, answer.text
+    after = read(owner, path)
+    assert after["session"]["mediaCount"] == 2
+    changed = ("mediaCount", "updatedAt")
+    assert without(after["session"], *changed) == without(before["session"], *changed)
+
+
+@pytest.mark.parametrize("given", [{}, RICH], ids=["bare", "rich"])
+def test_a_downloaded_copy_restores(world, given):
+    """The file as it was saved, links and numbers and all, into any account."""
+    path = make(world.owner, **given)
+    world.owner.post(f"{path}/share")
+    world.owner.post(f"{path}/share", json={"label": "newsletter"})
+    copy = world.owner.get(path).data
+    assert len(json.loads(copy)["shares"]) == 2
+    world.owner.delete(path)
+    for person in (world.owner, world.guest):
+        answer = person.post(
+            "/api/sessions", data=copy, content_type="application/json"
+        )
+        assert answer.status_code == 201, answer.text
+        restored = read(person, f"/api/sessions/{answer.json['id']}")
+        was = json.loads(copy)
+        assert restored["media"] == was["media"]
+        own = (*MADE, "userId")
+        assert without(restored["session"], *own) == without(was["session"], *own)
+        assert restored["session"]["userId"] == person.user["id"]
+        assert restored["session"]["id"] != was["session"]["id"]
+        assert restored["shares"] == []
+    for share in was["shares"]:
+        preview = f"/api/shared/{share['shareCode']}/preview"
+        assert world.guest.get(preview).status_code == 404
+
+
+def test_a_copy_of_a_copy_is_a_copy(owner):
+    path = make(owner, **RICH)
+    first = read(owner, path)
+    again = read(
+        owner, f"/api/sessions/{owner.post('/api/sessions', json=first).json['id']}"
+    )
+    assert again["media"] == first["media"]
+
+
+def test_a_copy_is_checked_as_any_other_session(owner):
+    copy = read(owner, make(owner, **RICH))
+    wrong = [
+        ("titel", copy | {"session": copy["session"] | {"titel": "x"}}),
+        ("title", copy | {"session": without(copy["session"], "title")}),
+        ("title", copy | {"session": copy["session"] | {"title": ""}}),
+        ("media", copy | {"media": [{"mediaUrl": "javascript:alert(1)"}]}),
+        ("media", copy | {"media": {}}),
+        ("session", copy | {"session": []}),
+        ("stats", copy | {"stats": {}}),
+    ]
+    for field, given in wrong:
+        answer = owner.post("/api/sessions", json=given)
+        assert answer.status_code == 400, (field, answer.text)
+        assert field in answer.json["details"][0]["field"]
+    for given in ({"session": copy["session"]}, without(copy, "shares")):
+        assert owner.post("/api/sessions", json=given).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "typo", [{"titel": "x"}, {"ID": 1}, {"media": [{"mediaUrl": URL, "Order": 1}]}]
+)
+def test_other_unknown_members_are_refused_all_the_same(owner, typo):
+    path = make(owner)
+    assert owner.post("/api/sessions", json={"title": "x"} | typo).status_code == 400
+    assert owner.patch(path, json=typo).status_code == 400
+
+
+def test_a_copy_keeps_that_no_cover_is_wanted(owner):
+    picture = {"mediaUrl": f"{URL}a.jpg"}
+    copy = read(owner, make(owner, thumbnail=None, media=[picture]))
+    restored = owner.post("/api/sessions", json=copy).json
+    assert restored["thumbnail"] is None
+
+
+def test_an_edit_of_what_was_changed_meanwhile_is_refused_with_both_versions(
+    owner, clock
+):
+    clock(0)
+    path = make(owner, **RICH)
+    seen = {"If-Unmodified-Since": "Wed, 25 Nov 2026 00:00:00 GMT"}
+    assert owner.patch(path, json={"title": "1"}, headers=seen).status_code == 200
+    clock(2)
+    assert owner.patch(path, json={"title": "2"}, headers=seen).status_code == 200
+    refused = owner.patch(path, json={"title": "3"}, headers=seen)
+    assert (refused.status_code, refused.json["code"]) == (409, "EDIT_CONFLICT")
+    current = without(read(owner, path), "shares")
+    assert refused.json["current"] == current
+    assert current["session"]["title"] == "2"
+    for header in ({}, {"If-Unmodified-Since": "yesterday"}):
+        assert owner.patch(path, json={"title": "4"}, headers=header).status_code == 200
