@@ -66,6 +66,7 @@ def contents(client: Any, match: str = "*") -> dict[bytes, Any]:
         b"string": client.get,
         b"hash": client.hgetall,
         b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": client.smembers,
         b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
     }
     return {key: read[client.type(key)](key) for key in client.scan_iter(match)}

@@ -1,0 +1,195 @@
+"""What deploy/ gives to systemd and Redis, tried with their own tools."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import redis
+import requests
+
+from servers import ROOT, Client, Process, Service, contents, free_port, need, wait_for
+
+DEPLOY = ROOT / "deploy"
+UNITS = ["joip-share@.socket", "joip-share@.service"]
+
+
+# systemd
+
+
+@pytest.fixture
+def units(tmp_path):
+    """A folder with the units, for this checkout."""
+    for name in UNITS:
+        text = (DEPLOY / name).read_text()
+        (tmp_path / name).write_text(text.replace("/srv/joip-share", str(ROOT)))
+    return tmp_path
+
+
+def analyze(folder, *arguments):
+    """What systemd-analyze finds; fails where it fails."""
+    done = subprocess.run(
+        [need("systemd-analyze"), *arguments], cwd=folder, check=False, text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(units):
+    instances = [f"./{name.replace('@', '@0')}" for name in UNITS]
+    assert analyze(units, "verify", *instances) == ""
+
+
+def test_systemd_finds_the_service_well_locked_in(units):
+    """An exposure of 2.0 at most, of 10."""
+    analyze(units, "security", "--offline=true", "--threshold=20", f"./{UNITS[1]}")
+
+
+def test_the_unit_runs_what_the_procfile_runs():
+    command = re.search(r"^ExecStart=\S+/(.*)$", (DEPLOY / UNITS[1]).read_text(), re.M)
+    assert (ROOT / "Procfile").read_text() == f"web: {command[1]}\n"
+
+
+def test_the_file_of_secrets_is_private_from_its_first_byte(tmp_path):
+    """The unit's own commands, whatever the umask."""
+    text = (DEPLOY / UNITS[1]).read_text()
+    commands = re.search(r"^(#   install .*\n)((?:#   .*\n)*?)(?=#   cp)", text, re.M)
+    for lines in commands.groups():
+        script = lines.replace("#   ", "").replace("/etc/", f"{tmp_path}/")
+        subprocess.run(["/bin/sh", "-c", f"umask 0; {script}"], check=True)
+        file = tmp_path / "joip-share.env"
+        assert file.stat().st_mode & 0o777 == 0o600
+    settings = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    assert settings.keys() == {"REDIS_URL", "PUBLIC_URL", "TRUSTED_PROXIES"}
+    assert settings["REDIS_URL"].startswith("redis://joip-share:")
+
+
+def test_systemds_own_tool_hands_over_the_socket(tmp_path, redis_server):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {"REDIS_URL": redis_server.url, "PUBLIC_URL": url, "PORT": "1"}
+    command = [
+        need("systemd-socket-activate"), f"--listen=127.0.0.1:{port}",
+        *(f"--setenv={name}={value}" for name, value in settings.items()),
+        sys.executable, "serve.py",
+    ]  # fmt: skip
+    with Process(command, tmp_path / "log", cwd=ROOT) as process:
+        wait_for(lambda: "Listening on" in process.said())
+        assert requests.get(f"{url}/healthz", timeout=20).ok
+        process.process.terminate()
+        assert process.process.wait(15) == 0
+
+
+# Redis
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """A Redis with deploy/redis.conf; its admin's client, and the service's URL."""
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    command = [need("redis-server"), str(DEPLOY / "redis.conf")]
+    options = ["--port", str(port), "--dir", str(folder)]
+    with Process([*command, *options], folder / "log") as server:
+        server.client = redis.Redis(port=port, protocol=2)
+        wait_for(server.client.ping, what="redis-server")
+        url = re.search(r"REDIS_URL=(\S+):6379/0", (DEPLOY / "redis.conf").read_text())
+        server.url = f"{url[1]}:{port}/0"
+        yield server
+
+
+def refused(server):
+    """What the ACL has refused: the commands."""
+    return {entry["object"] for entry in server.client.acl_log()}
+
+
+def test_the_services_redis_user_may_do_all_that_the_service_does(tmp_path, shipped):
+    with Service(tmp_path, shipped.url, RATELIMIT_ENABLED="0") as service:
+        owner, guest = Client(service.url), Client(service.url)
+        owner.sign_up("owner@example.org")
+        session = owner.make_session()
+        code = owner.share(session)
+        for body in ({"email": "guest@example.org"}, {"label": "a poster"}):
+            owner.share(session, **body)
+        page = guest.get(f"/shared/{code}")
+        beacon = dict(re.findall(r'data-(seen|token)="([^"]+)"', page.text))
+        assert guest.post(beacon["seen"], json={"token": beacon["token"]}).ok
+        guest.sign_up("guest@example.org")
+        wrong = {"email": "guest@example.org", "password": "quite wrong"}
+        assert guest.post("/api/login", json=wrong).status_code == 401
+        assert guest.get(f"/api/shared/{code}").ok
+        assert guest.patch("/api/auth/user", json={"name": "A guest"}).ok
+        token = guest.post("/api/tokens", json={"name": "a script"}).json()
+        for path in ("/", "/account", "/referrals", "/api/tokens", "/api/referrals"):
+            assert guest.get(path).ok
+        assert guest.delete(f"/api/tokens/{token['id']}").ok
+        for path in ("/", f"/sessions/{session}", f"/api/sessions/{session}/stats.csv"):
+            assert owner.get(path).ok
+        assert owner.patch(f"/api/sessions/{session}", json={"isPublic": False}).ok
+        assert owner.delete(f"/api/sessions/{session}/shares/{code}").ok
+        assert owner.delete(f"/api/sessions/{session}").ok
+        assert guest.post("/api/logout", json={"everywhere": True}).ok
+        gone = owner.delete("/api/auth/user", json={"currentPassword": "long enough"})
+        assert gone.ok, gone.text
+        assert owner.get("/readyz").ok
+    assert refused(shipped) == set()
+
+
+COMMANDS = [
+    "joip_share create-user --email=ann@example.org --name=Ann --password=long-enough",
+    "joip_share list-users",
+    "joip_share report",
+    "maintain check --repair",
+    "joip_share delete-user ann@example.org --yes",
+]
+
+
+def test_it_may_do_all_that_the_commands_do(shipped):
+    environ = {"REDIS_URL": shipped.url, "PUBLIC_URL": "http://example.org"}
+    for command in COMMANDS:
+        words = [sys.executable, "-m", "flask", "--app", *command.split()]
+        subprocess.run(words, cwd=ROOT, env=environ, check=True, capture_output=True)
+    assert refused(shipped) == set()
+
+
+def test_it_may_do_nothing_else(shipped):
+    service = redis.Redis.from_url(shipped.url, protocol=2)
+    before = contents(shipped.client)
+    for command in (
+        "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG SET save 1", "CONFIG REWRITE", "SAVE",
+        "SHUTDOWN NOSAVE", "ACL LIST", "ACL SETUSER eve on", "MONITOR",
+        "REPLICAOF 127.0.0.1 1", "MIGRATE 127.0.0.1 1 k 0 1", "CLIENT LIST",
+        "SCRIPT FLUSH", "FUNCTION LIST", "MODULE LIST", "SUBSCRIBE all", "RENAME a b",
+    ):  # fmt: skip
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            service.execute_command(*command.split())
+    assert contents(shipped.client) == before
+
+
+# What a driver needs to connect and what the commands look with; all others stand in
+# lua/ or in a module.
+OF_OTHERS = {
+    "ping",
+    "select",
+    "wait",
+    "scan",
+    "type",
+    "info",
+    "config|get",
+    "cluster|slots",
+}
+
+
+def test_the_acl_names_what_the_code_uses_and_no_more():
+    user = re.search(r"^user joip-share .*$", (DEPLOY / "redis.conf").read_text(), re.M)
+    allowed = set(re.findall(r"\+(\S+)", user[0]))
+    code = "".join(
+        file.read_text() for file in [*ROOT.glob("lua/**/*.lua"), *ROOT.glob("*.py")]
+    )
+    lua = re.findall(r"redis\.p?call\(\s*[\"'](\w+)[\"']", code)
+    python = re.findall(r"[(\[]\s*\"([A-Z]{3,})\",", code)
+    used = {name.lower() for name in [*lua, *python]}
+    known = set(redis.commands.core.CoreCommands.__dict__)  # GET is one, POST is none
+    assert {name for name in used if name in known} <= allowed
+    assert allowed - used <= OF_OTHERS
+    assert allowed <= used | OF_OTHERS
