@@ -1,13 +1,17 @@
-// The JSON API, and how its refusals are told. The other modules load this one by the
-// address in <html data-api>: a plain import has no ?v=, and browsers keep it for a year.
+// The JSON API, and how its refusals are told.
+//
+// No module imports another one by a plain name: that has no ?v=, and browsers keep static
+// files for a year. A page names its modules by <link rel="modulepreload" data-part="…">,
+// and its scripts import what they need by that link's address.
 
 const { base } = document.documentElement.dataset;
 
-/** A refusal: `status` (0: no answer at all), `details`, `retryAfter` in seconds. */
+/** A refusal: `status` (0: no answer at all), `code`, `details`, `retryAfter` in seconds;
+ * `current`: what stands there instead, where an edit is refused. */
 export class ApiError extends Error {
-  constructor(status, { message = "", details = [], retryAfter = 0 } = {}) {
+  constructor(status, { message = "", code = "", details = [], retryAfter = 0, current } = {}) {
     super(message);
-    Object.assign(this, { status, details, retryAfter });
+    Object.assign(this, { status, code, details, retryAfter, current });
   }
 }
 
@@ -16,12 +20,13 @@ export class ApiError extends Error {
  * @param {string} method
  * @param {string} path below the service's own, such as "/api/login"
  * @param {object} [body] sent as JSON
+ * @param {object} [headers]
  * @returns {Promise<object|null>} the answer, null for 204
  * @throws {ApiError}
  */
-export async function call(method, path, body) {
+export async function call(method, path, body, headers) {
   const json = body && {
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...headers },
     body: JSON.stringify(body),
   };
   let response, answer;
@@ -35,18 +40,45 @@ export async function call(method, path, body) {
   return answer;
 }
 
-/** What a person is told of a refusal. */
-export function explain({ status, message, retryAfter, limit = "Too many attempts." }) {
+/**
+ * A page of this service as the server draws it now.
+ * @param {string} url
+ * @returns {Promise<Document>}
+ * @throws {ApiError} 401 where it sends to sign in
+ */
+export async function page(url) {
+  let response, html;
+  try {
+    response = await fetch(url);
+    html = await response.text();
+  } catch {
+    throw new ApiError(0);
+  }
+  if (response.redirected) throw new ApiError(401, { code: "UNAUTHORIZED" });
+  if (!response.ok) throw new ApiError(response.status);
+  return new DOMParser().parseFromString(html, "text/html");
+}
+
+/** What a person is told of a refusal. The API says "session"; people say slideshow. */
+export function explain({ status, code, message, retryAfter, limit = "Too many attempts." }) {
   if (status === 0) return "There is no connection to the service. Please try again.";
   if (status === 429) return `${limit} Please wait ${wait(retryAfter)} and try again.`;
-  if (status === 401 && message === "Unauthorized") return "You are no longer signed in.";
-  if (status === 503) return "The service is briefly unavailable. Please try again in a moment.";
-  return message ? `${message}.` : "Something went wrong on our side. Please try again.";
+  if (code === "UNAUTHORIZED") return "You are no longer signed in.";
+  if (status === 503 && code !== "BUSY") {
+    return "The service is briefly unavailable. Please try again in a moment.";
+  }
+  if (!message) return "Something went wrong on our side. Please try again.";
+  return `${message.replace(/\b(s)ession/gi, "$1lideshow")}.`;
 }
 
 function wait(seconds) {
-  if (seconds <= 90) return `${seconds} ${seconds === 1 ? "second" : "seconds"}`;
-  return `${Math.ceil(seconds / 60)} minutes (${seconds} seconds)`;
+  const [count, unit] = seconds <= 90 ? [seconds, "second"] : [Math.ceil(seconds / 60), "minute"];
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+}
+
+/** Have something read out by a screen reader. */
+export function say(text) {
+  document.getElementById("announce").textContent = text;
 }
 
 /**
@@ -57,7 +89,7 @@ function wait(seconds) {
 export function tell(place, error) {
   place.replaceChildren(explain(error));
   place.hidden = false;
-  if (error.status === 401 && error.message === "Unauthorized") {
+  if (error.code === "UNAUTHORIZED") {
     const link = document.createElement("a");
     link.href = `${base}/login?next=${encodeURIComponent(location.pathname)}`;
     link.target = "_blank";
@@ -92,19 +124,19 @@ function inWords(message, form) {
   });
 }
 
-/** Say at an input what is wrong with it. */
-export function blame(input, message) {
+/** Say at an input what is wrong with it; what else is to be said there may follow. */
+export function blame(input, message, ...more) {
   const note = document.createElement("span");
   note.className = "blame";
   note.id = `blame-${document.querySelectorAll(".blame").length}`;
-  note.textContent = message.charAt(0).toUpperCase() + message.slice(1);
+  note.append(message.charAt(0).toUpperCase() + message.slice(1), ...more);
   input.after(note);
   input.setAttribute("aria-invalid", "true");
   input.dataset.describedby = input.getAttribute("aria-describedby") ?? "";
   input.setAttribute("aria-describedby", `${note.id} ${input.dataset.describedby}`.trim());
 }
 
-/** Take back what `tellForm` and `blame` have shown in a form. */
+/** Take back what `tellForm`, `blame` or the server have shown in a form. */
 export function clear(form) {
   form.querySelector(".problem").hidden = true;
   for (const note of form.querySelectorAll(".blame")) note.remove();
@@ -116,11 +148,11 @@ export function clear(form) {
 
 /** Run a task once at a time for a button; it keeps its focus meanwhile. */
 export async function busy(button, task) {
-  if (button.ariaBusy === "true") return;
-  button.ariaBusy = "true";
+  if (button.getAttribute("aria-busy") === "true") return;
+  button.setAttribute("aria-busy", "true");
   try {
     await task();
   } finally {
-    button.ariaBusy = null;
+    button.removeAttribute("aria-busy");
   }
 }

@@ -1,33 +1,72 @@
-// Sign in, create an account, sign out.
+// Sign in, create an account, sign out. The forms work without this module, too: it adds
+// that a refusal loses nothing that was typed, and that Back leads out.
 
-const { base, api } = document.documentElement.dataset;
-const { busy, call, clear, tell, tellForm } = await import(api);
+const { base } = document.documentElement.dataset;
+const EMAIL = "joip-email"; // what was typed on the other of the two pages
+let api; // the module, once it has come
 
-/** A form with data-next is one of an account: its fields, but the empty ones, are sent. */
-const account = document.querySelector("form[data-next]");
-account?.addEventListener("submit", (event) => {
-  event.preventDefault();
-  busy(event.submitter ?? account, async () => {
-    clear(account);
-    const given = [...new FormData(account)].filter(([, value]) => value);
-    try {
-      await call("POST", account.dataset.path, Object.fromEntries(given));
-      location = account.dataset.next;
-    } catch (error) {
-      error.limit = account.dataset.limit;
-      tellForm(account, error);
+/** Create an account or sign in: the fields, but the empty ones, are sent. */
+async function enter(form) {
+  api.clear(form);
+  const given = [...new FormData(form)].filter(([name, value]) => value && name !== "next");
+  try {
+    await api.call("POST", form.dataset.path, Object.fromEntries(given));
+    location.replace(form.elements.next.value); // what is behind is not this page
+  } catch (error) {
+    refuse(form, error);
+  }
+}
+
+function refuse(form, error) {
+  error.limit = form.dataset.limit;
+  if (error.code !== "EMAIL_TAKEN") return api.tellForm(form, error);
+  const link = document.querySelector("[data-carry]").cloneNode(true);
+  api.blame(form.elements.email, `${api.explain(error)} `, link);
+  return form.elements.email.focus();
+}
+
+/** What was typed as email goes along to the other page, but not into an address. */
+function carry() {
+  const { value } = document.querySelector("form[data-path]").elements.email;
+  if (value) sessionStorage.setItem(EMAIL, value);
+}
+
+function take(form) {
+  const { email, password } = form.elements;
+  const carried = sessionStorage.getItem(EMAIL);
+  sessionStorage.removeItem(EMAIL);
+  if (!carried || email.value) return;
+  email.value = carried;
+  if (document.activeElement === email) password.focus();
+}
+
+/** Sign out; what was not saved yet is not left to whoever comes next. */
+async function leave(form) {
+  const everywhere = form.dataset.signOut === "everywhere";
+  try {
+    await api.call("POST", "/api/logout", everywhere ? { everywhere } : undefined);
+    for (const key of Object.keys(localStorage)) {
+      if (key.startsWith("joip-")) localStorage.removeItem(key);
     }
-  });
+    location = `${base}/`;
+  } catch (error) {
+    api.tell(form.querySelector(".problem"), error);
+  }
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const act = form.dataset.path ? enter : "signOut" in form.dataset ? leave : null;
+  if (!act || !api) return; // not here yet: the browser sends it by itself
+  event.preventDefault();
+  api.busy(event.submitter ?? form, () => act(form));
 });
 
-for (const form of document.querySelectorAll("form[data-sign-out]")) {
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    try {
-      await call("POST", "/api/logout");
-      location = `${base}/`;
-    } catch (error) {
-      tell(form.querySelector(".problem"), error);
-    }
-  });
+async function main() {
+  const form = document.querySelector("form[data-path]");
+  if (form) take(form);
+  document.addEventListener("click", ({ target }) => target.closest("[data-carry]") && carry());
+  api = await import(document.querySelector("[data-part=api]").href);
 }
+
+main();

@@ -1,280 +1,296 @@
-// The editor of a session: its fields, its media, saving, deleting.
+// The editor of a slideshow: its fields, what is saved of them and when. The media are
+// editor-cards.js's, the links share.js's.
 
-const { base, api } = document.documentElement.dataset;
-const { blame, busy, call, clear, tell, tellForm } = await import(api);
+const { base } = document.documentElement.dataset;
+const part = (name) => import(document.querySelector(`[data-part=${name}]`).href);
+let api, conflict, dates, dialogs; // the modules, once they have come
+let adding, cards, cover, draft, links; // and what is made of others
 
 const form = document.getElementById("editor");
-const list = document.getElementById("media");
-const pasted = form.elements.media;
 const state = document.getElementById("state");
-const announce = document.getElementById("announce");
-const LIMIT = 500;
+const given = JSON.parse(form.dataset.session);
+const path = given && `/api/sessions/${given.id}`;
+const MARK = "joip-created"; // what was made in this tab just now
 
-// ---------------------------------------------------------------- one card an item
+// ------------------------------------------------------------- what is on the screen
 
-/** @param {{mediaUrl: string, type: string, caption: ?string, thumbnail: ?string}} item */
-function card(item) {
-  const node = document.getElementById("card").content.firstElementChild.cloneNode(true);
-  node.item = item;
-  field(node, "mediaUrl").value = item.mediaUrl;
-  field(node, "caption").value = item.caption ?? "";
-  field(node, "type").value = item.type;
-  picture(node);
-  return node;
-}
-
-const field = (node, name) => node.querySelector(`[name="${name}"]`);
-
-/** The item of a card as it stands now. */
-function read(node) {
-  return {
-    mediaUrl: field(node, "mediaUrl").value.trim(),
-    type: field(node, "type").value,
-    caption: field(node, "caption").value.trim() || null,
-    thumbnail: node.item.thumbnail || null,
-  };
-}
-
-/** A card's thumbnail; a video without one shows its first frame, once in sight. */
-function picture(node) {
-  const { mediaUrl, type, thumbnail } = read(node);
-  const moving = type === "video" && !thumbnail;
-  const shown = document.createElement(moving ? "video" : "img");
-  if (moving) {
-    shown.muted = true;
-    shown.preload = "metadata";
-    shown.dataset.src = `${mediaUrl}#t=0.1`;
-    inSight.observe(shown);
-  } else {
-    shown.alt = "";
-    shown.loading = "lazy";
-    shown.src = thumbnail ?? mediaUrl;
-  }
-  const frame = node.querySelector(".picture");
-  frame.classList.remove("broken");
-  shown.onerror = () => frame.classList.add("broken");
-  frame.replaceChildren(shown);
-}
-
-const inSight = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    target.src = target.dataset.src;
-    inSight.unobserve(target);
-  }
-});
-
-/** Numbers, names and disabled ends, after any change of the list. */
-function renumber() {
-  const cards = [...list.children];
-  cards.forEach((node, index) => {
-    const name = `item ${index + 1}`;
-    node.querySelector(".number").textContent = index + 1;
-    field(node, "caption").ariaLabel = `Caption of ${name}`;
-    field(node, "mediaUrl").ariaLabel = `Address of ${name}`;
-    field(node, "type").ariaLabel = `Kind of ${name}`;
-    const [up, down, remove] = node.querySelectorAll("button");
-    up.ariaLabel = `Move ${name} up`;
-    down.ariaLabel = `Move ${name} down`;
-    remove.ariaLabel = `Remove ${name}`;
-    up.ariaDisabled = String(index === 0);
-    down.ariaDisabled = String(index === cards.length - 1);
-  });
-  document.getElementById("count").textContent =
-    cards.length === 1 ? "1 item" : `${cards.length} items`;
-  document.getElementById("empty").hidden = cards.length > 0;
-}
-
-// -------------------------------------------------------------- adding and ordering
-
-const VIDEO = /\.(mp4|webm|mov|m4v|ogv)$/i;
-
-/** The pasted lines become cards; what is no address stays, with the reason. */
-function add() {
-  clear(form);
-  const lines = pasted.value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const left = [];
-  let added = 0;
-  for (const line of lines) {
-    const url = /^https?:\/\//i.test(line) && URL.canParse(line) && new URL(line);
-    if (!url || list.children.length >= LIMIT) {
-      left.push(line);
-      continue;
-    }
-    const type = VIDEO.test(url.pathname) ? "video" : "image";
-    list.append(card({ mediaUrl: line, type, caption: null, thumbnail: null }));
-    added += 1;
-  }
-  pasted.value = left.join("\n");
-  renumber();
-  changed();
-  if (added) announce.textContent = `${added} added, ${list.children.length} in all.`;
-  if (left.length) {
-    blame(pasted, list.children.length >= LIMIT
-      ? `A session holds ${LIMIT} items; what did not fit is left here.`
-      : "These lines are not http or https addresses; they are left here.");
-    pasted.focus();
-  }
-  return left.length === 0;
-}
-
-function move(node, step) {
-  const other = step < 0 ? node.previousElementSibling : node.nextElementSibling;
-  if (!other) return;
-  if (step < 0) other.before(node);
-  else other.after(node);
-  settled(node);
-}
-
-function settled(node) {
-  renumber();
-  changed();
-  const place = [...list.children].indexOf(node) + 1;
-  announce.textContent = `Moved to place ${place} of ${list.children.length}.`;
-}
-
-function remove(node) {
-  const next = node.nextElementSibling ?? node.previousElementSibling;
-  node.remove();
-  renumber();
-  changed();
-  (next ? next.querySelectorAll("button")[2] : pasted).focus();
-  announce.textContent = `Removed, ${list.children.length} left.`;
-}
-
-list.addEventListener("click", ({ target }) => {
-  const button = target.closest("button");
-  const node = target.closest("li");
-  if (!button) return;
-  if (button.dataset.move === undefined) return remove(node);
-  move(node, Number(button.dataset.move));
-  button.focus(); // moving a node takes its focus
-});
-
-list.addEventListener("change", ({ target }) => {
-  if (target.name === "caption") return;
-  const node = target.closest("li");
-  if (target.name === "mediaUrl") node.item.thumbnail = null; // it was the old one's
-  picture(node);
-});
-
-// Dragging by pointer events, since HTML's own drag and drop knows no touch; without
-// capture, which a node loses when it is moved.
-list.addEventListener("pointerdown", (event) => {
-  const grip = event.target.closest(".grip");
-  if (!grip || event.button !== 0) return;
-  event.preventDefault();
-  const node = grip.closest("li");
-  const before = node.nextElementSibling;
-  node.classList.add("dragged");
-  const drag = ({ clientX, clientY }) => {
-    const edge = clientY < 60 ? -12 : clientY > innerHeight - 120 ? 12 : 0;
-    if (edge) scrollBy(0, edge);
-    const over = document.elementFromPoint(clientX, clientY)?.closest("#media > li");
-    if (!over || over === node) return;
-    const { top, height } = over.getBoundingClientRect();
-    if (clientY < top + height / 2) over.before(node);
-    else over.after(node);
-  };
-  const drop = ({ type }) => {
-    ended.abort();
-    node.classList.remove("dragged");
-    if (type === "pointercancel") list.insertBefore(node, before);
-    else if (node.nextElementSibling !== before) settled(node);
-  };
-  const ended = new AbortController();
-  addEventListener("pointermove", drag, ended);
-  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, drop, ended);
-});
-
-// ------------------------------------------------------------- saving, and not losing
+const TEXTS = ["title", "description", "transition"];
+const NUMBERS = ["intervalMin", "intervalMax"];
 
 /** The writable members as they stand; `isPublic` is the share panel's. */
-function session() {
-  const { title, description, intervalMin, intervalMax, transition, thumbnail } =
-    form.elements;
+function read() {
+  const fields = form.elements;
   return {
-    title: title.value.trim(),
-    description: description.value.trim(),
-    intervalMin: Number(intervalMin.value),
-    intervalMax: Number(intervalMax.value),
-    transition: transition.value,
-    thumbnail: thumbnail.value.trim() || null,
-    media: [...list.children].map(read),
+    ...Object.fromEntries(TEXTS.map((name) => [name, fields[name].value.trim()])),
+    ...Object.fromEntries(NUMBERS.map((name) => [name, Number(fields[name].value)])),
+    thumbnail: cover.value,
+    media: cards.read(),
   };
 }
 
-let saved;
-const unsaved = () => pasted.value.trim() !== "" || JSON.stringify(session()) !== saved;
+function show(session) {
+  for (const name of [...TEXTS, ...NUMBERS]) form.elements[name].value = session[name];
+  cards.show(session.media);
+  cover.show(session.thumbnail, session.media);
+  changed();
+}
 
+let saved; // as the service has it
+let updatedAt = given?.updatedAt;
+let leaving = false;
+
+function changes() {
+  const now = read();
+  const names = conflict.difference(saved, now);
+  return Object.fromEntries(names.map((name) => [name, now[name]]));
+}
+
+const isDirty = () => adding.waits || Object.keys(changes()).length > 0;
+
+/** After any change: what is told of it, and the draft. */
 function changed() {
-  const dirty = unsaved();
+  cover.follow(cards.read());
+  if (!saved) return; // not all is shown yet
+  const dirty = isDirty();
   const told = dirty ? "Unsaved changes" : state.dataset.clean;
   if (state.textContent !== told) state.textContent = told; // read out once
-  state.classList.toggle("dirty", dirty);
+  form.classList.toggle("dirty", dirty);
+  count();
+  tellRemoved();
+  if (!document.getElementById("draft").hidden) return; // the older one is still asked about
+  if (dirty) draft.write(() => ({ at: new Date().toISOString(), updatedAt, saved, now: read() }));
+  else draft.clear();
 }
+
+function count() {
+  const { media, intervalMin, intervalMax } = read();
+  const seconds = Math.round((media.length * (intervalMin + intervalMax)) / 2);
+  const items = media.length === 1 ? "1 item" : `${media.length} items`;
+  document.getElementById("count").textContent =
+    media.length ? `${items}, about ${duration(seconds)}` : "";
+}
+
+function duration(seconds) {
+  if (seconds < 90) return seconds === 1 ? "1 second" : `${seconds} seconds`;
+  return `${Math.round(seconds / 60)} minutes`;
+}
+
+/** How many media cannot be shown, beside what saves them. */
+function tellBroken() {
+  const count = cards?.broken.length ?? 0;
+  const button = document.getElementById("broken");
+  button.hidden = !count;
+  button.textContent = count === 1 ? "1 item cannot be shown" : `${count} items cannot be shown`;
+}
+
+function tellRemoved() {
+  const bar = document.getElementById("removed");
+  const name = cards.lastRemoved;
+  bar.hidden = !name;
+  bar.firstElementChild.textContent = name && `“${name}” is removed.`;
+}
+
+// -------------------------------------------------------------------------- saving
 
 /** The input that an error's field, such as `media[3].caption`, belongs to. */
 function inputOf(name) {
   const [, index, member] = /^media\[(\d+)\]\.?(\w*)/.exec(name) ?? [];
   if (index === undefined) return form.elements[name];
-  const node = list.children[index];
-  return node && (field(node, member || "mediaUrl") ?? field(node, "mediaUrl"));
+  const find = (name) => cards.nodes[index]?.querySelector(`[name="${name}"]`);
+  return find(member) ?? find("mediaUrl");
 }
 
+/** Save what is on the screen; whether that is done. */
 async function save() {
-  if (pasted.value.trim() && !add()) return;
-  clear(form);
-  const wanted = session();
+  if (adding.waits && !adding.add()) return false;
+  if (!form.reportValidity()) return false;
+  api.clear(form);
   try {
-    const { id } = form.dataset;
-    const answer = await (id
-      ? call("PATCH", `/api/sessions/${id}`, wanted)
-      : call("POST", "/api/sessions", wanted));
-    saved = JSON.stringify(wanted);
-    state.dataset.clean = "Saved";
-    changed();
-    if (!id) {
-      location.replace(`${base}/sessions/${answer.id}`);
-      await new Promise(() => {}); // busy until the page goes: one session, not two
-    }
-    document.getElementById("heading").textContent = answer.title;
-    document.title = `${answer.title} · Joip Share`;
+    await (path ? update() : create());
+    return true;
   } catch (error) {
-    tellForm(form, error, inputOf);
+    if (error.code === "EDIT_CONFLICT") return settle(error.current);
+    api.tellForm(form, error, inputOf);
+    return false;
   }
 }
 
-form.addEventListener("input", changed);
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  busy(document.getElementById("save"), save);
-});
-document.getElementById("add").addEventListener("click", add);
-addEventListener("beforeunload", (event) => {
-  if (unsaved()) event.preventDefault();
-});
-
-// ------------------------------------------------------------------------- deleting
-
-const dialog = document.getElementById("delete");
-if (dialog) {
-  document.getElementById("ask-delete").addEventListener("click", () => dialog.showModal());
-  document.getElementById("keep").addEventListener("click", () => dialog.close());
-  document.getElementById("really").addEventListener("click", ({ currentTarget }) =>
-    busy(currentTarget, async () => {
-      try {
-        await call("DELETE", `/api/sessions/${form.dataset.id}`);
-        saved = JSON.stringify(session());
-        pasted.value = "";
-        location = `${base}/`;
-      } catch (error) {
-        tell(dialog.querySelector(".problem"), error);
-      }
-    }));
+async function create() {
+  const { id } = await api.call("POST", "/api/sessions", read());
+  sessionStorage.setItem(MARK, id);
+  leave(`${base}/sessions/${id}`);
+  await new Promise(() => {}); // busy until the page goes: one slideshow, not two
 }
 
-list.append(...JSON.parse(list.dataset.media).map(card));
-renumber();
-saved = JSON.stringify(session());
-changed();
+/** Only what changed is sent, and only onto what was seen. */
+async function update() {
+  const now = read();
+  const wanted = changes();
+  if (Object.keys(wanted).length) {
+    const seen = { "If-Unmodified-Since": new Date(updatedAt).toUTCString() };
+    const session = await api.call("PATCH", path, wanted, seen);
+    updatedAt = session.updatedAt;
+    cover.show(session.thumbnail, now.media);
+    saved = { ...now, thumbnail: cover.value };
+    document.getElementById("heading").textContent = session.title;
+    document.title = `${session.title} · Joip Share`;
+  }
+  state.dataset.clean = "Saved";
+  changed();
+}
+
+/** Somebody else saved meanwhile: both versions are shown, and one is chosen. */
+async function settle(current) {
+  const theirs = conflict.writable(current);
+  const dialog = document.getElementById("conflict");
+  const when = dates.moment(current.session.updatedAt);
+  const choice = await conflict.choose(dialogs.open, dialog, read(), theirs, when);
+  if (!choice) return false;
+  const wanted = conflict.merge(saved, read(), theirs);
+  updatedAt = current.session.updatedAt;
+  show(theirs);
+  saved = read();
+  state.dataset.clean = "Saved";
+  if (choice === "mine") show(wanted);
+  changed();
+  return choice === "theirs" || save();
+}
+
+/** After the links were changed: what the service has now was seen, if it is the same. */
+function keepUp(session, media) {
+  const now = conflict.writable({ session, media });
+  if (!conflict.difference(saved, now).length) updatedAt = session.updatedAt;
+}
+
+function leave(where) {
+  leaving = true;
+  draft.clear();
+  if (where) location.replace(where);
+}
+
+// ------------------------------------------------------------------------ the draft
+
+function offerDraft() {
+  const older = draft.read();
+  if (!older || !conflict.difference(read(), older.now).length) return;
+  const banner = document.getElementById("draft");
+  banner.querySelector("time").textContent = dates.moment(older.at);
+  banner.hidden = false;
+  banner.addEventListener("click", ({ target }) => {
+    if (!target.dataset.act) return;
+    banner.hidden = true;
+    if (target.dataset.act === "restore") restore(older);
+    changed();
+    form.elements.title.focus();
+  });
+}
+
+function restore(older) {
+  show(older.now);
+  if (!path) return;
+  saved = older.saved; // so that what changed elsewhere since then is noticed
+  updatedAt = older.updatedAt;
+}
+
+// ------------------------------------------------------------------ buttons and keys
+
+const saving = (then) => () =>
+  api.busy(document.getElementById("save"), async () => (await save()) && then?.());
+
+function tellCreated() {
+  if (sessionStorage.getItem(MARK) !== String(given?.id)) return;
+  sessionStorage.removeItem(MARK);
+  state.dataset.clean = "Created.";
+  form.classList.add("created");
+  document.getElementById("share-it").focus();
+}
+
+function listen() {
+  form.addEventListener("input", changed);
+  form.addEventListener("change", changed);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    saving()();
+  });
+  document.getElementById("undo").addEventListener("click", () => cards.undo());
+  document.getElementById("broken").addEventListener("click", () =>
+    cards.broken[0].querySelector("[name=mediaUrl]").focus());
+  addEventListener("keydown", press);
+  addEventListener("beforeunload", (event) => {
+    if (!leaving && isDirty()) event.preventDefault();
+  });
+  document.addEventListener("leave", () => leave());
+}
+
+function press(event) {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+  const typing = event.target.matches("input, textarea");
+  const keys = {
+    s: saving(),
+    z: () => !typing && cards.lastRemoved && cards.undo(),
+  };
+  const act = keys[event.key];
+  if (!act || (event.key === "z" && typing)) return;
+  event.preventDefault();
+  act();
+}
+
+/** What only a slideshow that exists has: playing, links, its end. */
+function listenAsOwner() {
+  document.getElementById("play").addEventListener("click", (event) => {
+    if (!isDirty()) return;
+    event.preventDefault();
+    saving(() => (location = event.target.href))();
+  });
+  const share = document.getElementById("share-it");
+  share.disabled = false;
+  share.addEventListener("click", () => api.busy(share, () => links.share()));
+  document.getElementById("ask-delete").addEventListener("click", async () => {
+    const title = document.getElementById("heading").textContent;
+    if (!(await dialogs.askToDelete(api, { id: given.id, title }))) return;
+    leave();
+    location = `${base}/`;
+  });
+}
+
+/** Everything that the page is made of, by the names of its parts. */
+async function modules() {
+  const names = ["api", "conflict", "dates", "dialogs", "add", "cards", "cover", "draft",
+    "drag", "links", "paste", "share"];
+  const loaded = await Promise.all(names.map(part));
+  return Object.fromEntries(names.map((name, index) => [name, loaded[index]]));
+}
+
+function build({ add, cards: { Cards }, cover: { Cover }, draft: { Draft }, drag, paste }) {
+  const list = document.getElementById("media");
+  cards = new Cards(list, document.getElementById("card"), {
+    changed, looked: tellBroken, say: api.say, looksLikePage: paste.looksLikePage,
+    emptied: () => form.elements.paste.focus(),
+  });
+  const frame = document.getElementById("cover");
+  cover = new Cover(form.elements.thumbnail, frame, list, changed);
+  draft = new Draft(`draft-${form.dataset.user}-${given?.id ?? "new"}`);
+  adding = new add.Adding(form, { api, paste, cards });
+  drag.sortable(list, (node) => cards.settled(node));
+}
+
+async function main() {
+  const loaded = await modules();
+  ({ api, conflict, dates, dialogs } = loaded);
+  build(loaded);
+  const items = JSON.parse(form.dataset.media);
+  cards.show(items);
+  cover.show(given ? given.thumbnail : undefined, items);
+  saved = read();
+  listen();
+  if (given) {
+    links = loaded.share.panel({ api, dialogs, dates, clipboard: loaded.links, save, keepUp });
+    listenAsOwner();
+    tellCreated();
+  }
+  document.getElementById("save").disabled = false;
+  offerDraft();
+  changed();
+}
+
+main();

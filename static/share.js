@@ -1,87 +1,136 @@
-// Links: make, copy, hand to the phone's share sheet, pause, resume.
+// The links of a slideshow: make, pause, resume, replace, revoke, and their QR codes.
 
-const { api } = document.documentElement.dataset;
-const { busy, call, clear, tell, tellForm } = await import(api);
+const panelOf = (root) => root.getElementById("share");
 
-const announce = document.getElementById("announce");
-const panel = () => document.getElementById("share");
-
-/** The panel as the server draws it now; what is being edited stays as it is. */
-async function refresh(said) {
-  const html = await (await fetch(location.href)).text();
-  const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("share");
-  if (!fresh) return location.reload();
-  panel().replaceWith(fresh);
-  offerShareSheet();
-  fresh.querySelector("[data-copy]")?.focus();
-  announce.textContent = said;
-}
-
-function offerShareSheet() {
-  if (!navigator.share) return;
-  for (const button of document.querySelectorAll("[data-hand-on]")) button.hidden = false;
-}
-
-async function copy(button) {
-  const source = document.getElementById(button.dataset.copy);
-  source.select();
-  try {
-    await navigator.clipboard.writeText(source.value);
-  } catch {
-    document.execCommand("copy"); // no clipboard API without https
-  }
-  const label = button.textContent;
-  button.textContent = "Copied";
-  announce.textContent = "Copied.";
-  setTimeout(() => (button.textContent = label), 2000);
-}
-
-/** What each button of the panel does, and what is said when it is done. */
-const actions = {
-  share: (path) => call("POST", `${path}/share`),
-  pause: (path) => call("PATCH", path, { isPublic: false }),
-  resume: (path) => call("PATCH", path, { isPublic: true }),
-};
-const done = {
+/** What is told when it is done. */
+const DONE = {
   share: "The link is made.",
   pause: "The links are paused.",
   resume: "The links work again.",
+  replace: "The link is replaced.",
+  revoke: "The link is revoked.",
 };
 
-document.addEventListener("click", ({ target }) => {
-  const button = target.closest("button");
-  if (!button) return;
-  const { copy: copied, handOn, act } = button.dataset;
-  if (copied && button.textContent !== "Copied") copy(button);
-  if (handOn) navigator.share({ title: document.title, url: handOn }).catch(() => {});
-  if (!act) return;
-  busy(button, async () => {
-    try {
-      await actions[act](panel().dataset.path);
-      await refresh(done[act]);
-    } catch (error) {
-      tell(panel().querySelector(".problem"), error);
-    }
-  });
-});
+/** The share panel of the page; `given` = the modules it uses, and the editor's `save` and
+ * `keepUp`. What is on the screen is saved before it is shared. */
+export function panel(given) {
+  return new Panel(given);
+}
 
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (form.id !== "personal") return;
-  event.preventDefault();
-  busy(form.querySelector("button"), async () => {
-    clear(form);
+class Panel {
+  constructor(given) {
+    Object.assign(this, given);
+    document.addEventListener("click", (event) => this.click(event));
+    document.addEventListener("submit", (event) => this.submit(event));
+  }
+
+  get node() {
+    return panelOf(document);
+  }
+
+  get path() {
+    return this.node.dataset.path;
+  }
+
+  /** The one button beside Save: the link for everyone, made if need be. */
+  async share() {
+    if ("shared" in this.node.dataset) this.show(this.node.querySelector("[data-copy=link]"));
+    else await this.act("share");
+  }
+
+  show(button) {
+    this.node.scrollIntoView();
+    (button ?? this.node.querySelector("h2")).focus();
+  }
+
+  /** Do one thing with the links, and draw the panel anew. */
+  async act(name) {
+    this.node.querySelector(".problem").hidden = true;
     try {
-      const userId = form.elements.userId.value.trim();
-      await call("POST", `${panel().dataset.path}/share`, { userId });
-      await refresh("The link for one person is made.");
+      if (name !== "pause" && !(await this.save())) return;
+      await this.perform(name);
+      await this.redraw(DONE[name]);
     } catch (error) {
-      if (error.status === 404 && error.message === "User not found") {
-        error.details = [{ field: "userId", message: "Nobody has this account ID" }];
+      this.api.tell(this.node.querySelector(".problem"), error);
+    }
+  }
+
+  perform(name) {
+    if (name === "share") return this.make({});
+    return this.api.call("PATCH", this.path, { isPublic: name === "resume" });
+  }
+
+  make(audience) {
+    return this.api.call("POST", `${this.path}/share`, audience);
+  }
+
+  revoke(code) {
+    return this.api.call("DELETE", `${this.path}/shares/${code}`);
+  }
+
+  /** The panel as the server draws it now; what is being edited stays as it is. */
+  async redraw(said, code) {
+    const fresh = await this.api.page(location.href);
+    const { session, media } = fresh.getElementById("editor").dataset;
+    this.keepUp(JSON.parse(session), JSON.parse(media));
+    const node = panelOf(fresh);
+    this.node.replaceWith(node);
+    this.dates.localize(node);
+    this.clipboard.offerShareSheet(node);
+    document.getElementById("share-it").textContent = "Share";
+    document.getElementById("editor").classList.remove("created");
+    const link = code ? node.querySelector(`[data-code="${code}"]`) : node;
+    this.show(link?.querySelector("[data-copy]"));
+    this.api.say(said);
+  }
+
+  // ---------------------------------------------------------------- buttons and forms
+
+  click({ target }) {
+    const button = target.closest("#share button");
+    if (!button) return;
+    const { act, ask } = button.dataset;
+    if (act) this.api.busy(button, () => this.act(act));
+    if (ask) this.ask(ask, button.closest(".link"));
+    if ("qr" in button.dataset) this.showCode(button.closest(".link"));
+  }
+
+  showCode(link) {
+    const figure = link.querySelector(".qr");
+    figure.hidden = !figure.hidden;
+    if (!figure.hidden) figure.focus();
+  }
+
+  async ask(name, { dataset: { code, audience, name: title } }) {
+    let fresh = { shareCode: "" };
+    const task = async () => {
+      await this.revoke(code);
+      if (name === "replace") fresh = await this.make(JSON.parse(audience));
+    };
+    const dialog = document.getElementById(name);
+    if (!(await this.dialogs.ask(this.api, dialog, task, title))) return;
+    await this.redraw(DONE[name], fresh.shareCode).catch(() => location.reload());
+  }
+
+  submit(event) {
+    const form = event.target;
+    const { audience } = form.dataset;
+    if (!audience || !form.closest("#share")) return;
+    event.preventDefault();
+    this.api.busy(form.querySelector("button"), () => this.makeFor(form, audience));
+  }
+
+  async makeFor(form, audience) {
+    this.api.clear(form);
+    try {
+      if (!(await this.save())) return;
+      const link = await this.make({ [audience]: form.elements[audience].value.trim() });
+      await this.redraw(DONE.share, link.shareCode);
+    } catch (error) {
+      if (error.code === "USER_NOT_FOUND") {
+        error.details = [{ field: audience, message: "Nobody has this account ID" }];
       }
-      tellForm(form, error);
+      this.api.tellForm(form, error);
     }
-  });
-});
-
-offerShareSheet();
+  }
+}

@@ -1,0 +1,105 @@
+// The account page: name, email, password, tokens, the end of it all.
+
+const { base } = document.documentElement.dataset;
+const part = (name) => import(document.querySelector(`[data-part=${name}]`).href);
+let api, dialogs; // the modules, once they have come
+
+const DONE = {
+  name: "Your name is changed. It shows on all your links.",
+  email: "Your email is changed. Sign in with it from now on.",
+  password: "Your password is changed. Everywhere else you are signed out.",
+};
+
+/** The filled-in fields of a form; `username` is there for password managers only. */
+function read(form) {
+  const { username, ...given } = Object.fromEntries(new FormData(form));
+  return given;
+}
+
+/** A wrong password is told at its field. */
+function refuse(form, error) {
+  if (error.code === "WRONG_PASSWORD") {
+    error.details = [{ field: "currentPassword", message: api.explain(error) }];
+  } else if (error.code === "EMAIL_TAKEN") {
+    error.details = [{ field: "email", message: api.explain(error) }];
+  }
+  api.tellForm(form, error);
+}
+
+/** Say at a form that it is done. */
+function done(form, text) {
+  const note = document.createElement("p");
+  note.className = "done";
+  note.setAttribute("role", "status");
+  form.append(note);
+  note.textContent = text; // after it is there, so that it is read out
+}
+
+async function submit(form, act) {
+  api.clear(form);
+  form.querySelector(".done")?.remove();
+  try {
+    await act(form);
+  } catch (error) {
+    refuse(form, error);
+  }
+}
+
+async function change(form) {
+  const user = await api.call("PATCH", "/api/auth/user", read(form));
+  for (const field of form.querySelectorAll("[type=password]")) field.value = "";
+  for (const field of document.querySelectorAll("[name=username]")) field.value = user.email;
+  for (const node of document.querySelectorAll("[data-shown=name], .who bdi")) {
+    node.textContent = user.name || user.email;
+  }
+  done(form, DONE[form.dataset.change]);
+}
+
+async function makeToken(form) {
+  const { id, name, token } = await api.call("POST", "/api/tokens", read(form));
+  const row = document.getElementById("token-row").content.firstElementChild.cloneNode(true);
+  row.dataset.id = id;
+  row.querySelector(".name").textContent = name;
+  row.querySelector("button").setAttribute("aria-label", `Delete the token ${name}`);
+  document.getElementById("tokens").append(row);
+  document.getElementById("token").value = token;
+  const secret = document.getElementById("secret");
+  secret.hidden = false;
+  secret.querySelector("button").focus();
+  form.reset();
+  api.say("The token is made. Copy it now, it is shown this once.");
+}
+
+async function deleteToken(row) {
+  const forget = async () => {
+    await api.call("DELETE", `/api/tokens/${row.dataset.id}`);
+    row.remove();
+    api.say("The token is deleted.");
+  };
+  const name = row.querySelector(".name").textContent;
+  await dialogs.ask(api, document.getElementById("delete-token"), forget, name);
+}
+
+async function deleteAccount() {
+  const form = document.getElementById("delete-form");
+  const end = () => api.call("DELETE", "/api/auth/user", read(form));
+  const gone = await dialogs.ask(api, document.getElementById("delete"), end);
+  if (gone) location.replace(`${base}/`);
+}
+
+async function main() {
+  [api, dialogs] = await Promise.all(["api", "dialogs"].map(part));
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    const act = form.dataset.change ? change : form.id === "new-token" ? makeToken : null;
+    if (!act) return;
+    event.preventDefault();
+    api.busy(event.submitter ?? form, () => submit(form, act));
+  });
+  document.getElementById("tokens").addEventListener("click", ({ target }) => {
+    if ("delete" in target.dataset) deleteToken(target.closest("li"));
+  });
+  document.getElementById("ask-delete").addEventListener("click", deleteAccount);
+}
+
+main();

@@ -1,0 +1,59 @@
+// Questions that are asked before something that cannot be undone.
+
+const close = (dialog) => (dialog.close ? dialog.close() : dialog.removeAttribute("open"));
+
+/** Show a dialog; iOS before 15.4 knows none and shows it as part of the page. */
+export function open(dialog) {
+  if (dialog.showModal) dialog.showModal();
+  else dialog.setAttribute("open", "");
+}
+
+/**
+ * Ask by a <dialog> with buttons [data-keep] and [data-do]. It stays open, and tells,
+ * while `task` fails.
+ * @param {{busy: Function, tell: Function}} api
+ * @param {HTMLDialogElement} dialog
+ * @param {() => Promise<void>} task what is asked about
+ * @param {string} [title] what it would happen to
+ * @returns {Promise<boolean>} whether it was done
+ */
+export function ask(api, dialog, task, title) {
+  const problem = dialog.querySelector(".problem");
+  problem.hidden = true;
+  if (title !== undefined) dialog.querySelector("[data-title]").textContent = title;
+  return new Promise((resolve) => {
+    const end = (done) => {
+      resolve(done);
+      close(dialog);
+    };
+    dialog.querySelector("[data-keep]").onclick = () => end(false);
+    dialog.onclose = () => resolve(false); // by Escape; what was resolved stays
+    const act = (event) => {
+      event.preventDefault(); // where it is a form's
+      api.busy(dialog, async () => {
+        try {
+          await task();
+          end(true);
+        } catch (error) {
+          api.tell(problem, error);
+        }
+      });
+    };
+    const form = dialog.querySelector("form");
+    if (form) form.onsubmit = act;
+    else dialog.querySelector("[data-do]").onclick = act;
+    open(dialog);
+  });
+}
+
+/**
+ * Ask whether a slideshow is to be deleted, with a copy of it at hand, and delete it.
+ * @returns {Promise<boolean>} whether it was
+ */
+export function askToDelete(api, { id, title }) {
+  const dialog = document.getElementById("delete");
+  const copy = dialog.querySelector("[data-copy-of]");
+  copy.href = copy.href.replace(/\d*$/, id);
+  copy.download = `slideshow-${id}.json`;
+  return ask(api, dialog, () => api.call("DELETE", `/api/sessions/${id}`), title);
+}

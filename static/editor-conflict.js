@@ -1,0 +1,82 @@
+// Two tabs edited one slideshow: both versions side by side, and what is to become of them.
+
+const LABELS = {
+  title: "Title", description: "Description", intervalMin: "Seconds at least",
+  intervalMax: "Seconds at most", transition: "Transition", thumbnail: "Cover", media: "Media",
+};
+const SHOWN = 6; // pictures of each version
+
+const same = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
+
+/** The writable members of what the API answers, as the editor reads them. */
+export function writable({ session, media }) {
+  const { title, description, intervalMin, intervalMax, transition, thumbnail } = session;
+  const items = media.map(({ id, order, ...item }) => item);
+  return { title, description, intervalMin, intervalMax, transition, thumbnail, media: items };
+}
+
+/** The members in which two versions differ. */
+export const difference = (one, other) =>
+  Object.keys(LABELS).filter((name) => !same(one[name], other[name]));
+
+/** The other version, with what was changed here since `seen`. */
+export function merge(seen, mine, theirs) {
+  const changed = difference(seen, mine).map((name) => [name, mine[name]]);
+  return { ...theirs, ...Object.fromEntries(changed) };
+}
+
+function cell(name, value) {
+  const td = document.createElement("td");
+  td.dir = "auto";
+  if (name === "media") td.append(pictures(value));
+  else td.textContent = value || "none";
+  return td;
+}
+
+function pictures(media) {
+  const strip = document.createElement("div");
+  strip.className = "strip";
+  strip.append(`${media.length} ${media.length === 1 ? "item" : "items"}`);
+  for (const { mediaUrl, type, thumbnail } of media.slice(0, SHOWN)) {
+    if (type === "video" && !thumbnail) continue;
+    const image = new Image();
+    image.alt = "";
+    image.referrerPolicy = "no-referrer";
+    image.onerror = () => image.remove();
+    image.src = thumbnail ?? mediaUrl;
+    strip.append(image);
+  }
+  return strip;
+}
+
+function row(name, mine, theirs) {
+  const tr = document.createElement("tr");
+  const th = document.createElement("th");
+  th.scope = "row";
+  th.textContent = LABELS[name];
+  tr.append(th, cell(name, mine[name]), cell(name, theirs[name]));
+  return tr;
+}
+
+/**
+ * Show both versions.
+ * @param {(dialog: HTMLDialogElement) => void} open
+ * @returns {Promise<"mine"|"theirs"|"">} "" to go back
+ */
+export function choose(open, dialog, mine, theirs, when) {
+  dialog.querySelector("time").textContent = when;
+  const rows = difference(mine, theirs).map((name) => row(name, mine, theirs));
+  dialog.querySelector("tbody").replaceChildren(...rows);
+  return new Promise((resolve) => {
+    const end = (choice) => () => {
+      resolve(choice);
+      dialog.close?.();
+      dialog.removeAttribute("open");
+    };
+    dialog.querySelector("[data-mine]").onclick = end("mine");
+    dialog.querySelector("[data-theirs]").onclick = end("theirs");
+    dialog.querySelector("[data-keep]").onclick = end("");
+    dialog.onclose = end("");
+    open(dialog);
+  });
+}

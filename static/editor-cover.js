@@ -1,0 +1,64 @@
+// The cover: the first picture, unless another one, or none, is chosen.
+
+/** The picture that is the cover of these items where none is chosen. */
+const firstPicture = (media) => media.find(({ type }) => type === "image")?.mediaUrl ?? null;
+
+/** The field with the cover's address, its picture, and the cards' "Use as cover". */
+export class Cover {
+  constructor(input, frame, list, changed) {
+    Object.assign(this, { input, frame, list });
+    input.addEventListener("input", () => this.choose(input.value));
+    list.addEventListener("click", ({ target }) => {
+      if (!("cover" in target.dataset)) return;
+      this.choose(target.closest("li").querySelector("[name=mediaUrl]").value);
+      changed();
+    });
+  }
+
+  /** Show a slideshow's cover. `thumbnail` is undefined where none was ever chosen. */
+  show(thumbnail, media) {
+    this.saved = thumbnail;
+    this.automatic = thumbnail === undefined || thumbnail === firstPicture(media);
+    this.input.value = thumbnail ?? "";
+  }
+
+  choose(address) {
+    this.automatic = false;
+    this.input.value = address;
+  }
+
+  /** Follow the first picture, and mark the card that is the cover. */
+  follow(media) {
+    if (this.automatic) this.input.value = firstPicture(media) ?? "";
+    const address = this.input.value.trim();
+    for (const button of this.list.querySelectorAll("[data-cover]")) {
+      const own = button.closest("li").querySelector("[name=mediaUrl]").value;
+      this.mark(button, address !== "" && own === address);
+    }
+    if (address !== this.drawn) this.draw(address);
+  }
+
+  mark(button, chosen) {
+    const text = chosen ? "Cover" : "Use as cover";
+    button.textContent = text;
+    button.setAttribute("aria-label", `${text}: ${button.dataset.name}`);
+    button.setAttribute("aria-pressed", chosen);
+  }
+
+  draw(address) {
+    this.drawn = address;
+    this.frame.replaceChildren();
+    if (!address) return;
+    const image = new Image();
+    image.alt = "";
+    image.referrerPolicy = "no-referrer";
+    image.onerror = () => image.remove(); // behind it is the drawing
+    image.src = address;
+    this.frame.append(image);
+  }
+
+  /** What to save; as it was, where the service follows the first picture by itself. */
+  get value() {
+    return this.automatic ? this.saved : this.input.value.trim() || null;
+  }
+}

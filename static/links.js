@@ -1,0 +1,45 @@
+// What one does with a link: copy it, hand it to the phone's share sheet.
+
+let api; // the module, once it has come
+
+/**
+ * Put a text into the clipboard.
+ * @returns {Promise<boolean>} whether that could be done
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false; // there is none without https, or it was not allowed
+  }
+}
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  source.select();
+  if (!(await copyText(source.value))) document.execCommand("copy");
+  const label = button.textContent;
+  button.textContent = "Copied";
+  api.say("Copied.");
+  setTimeout(() => (button.textContent = label), 2000);
+}
+
+/** Show the buttons of the share sheet below `root`, where there is one. */
+export function offerShareSheet(root) {
+  if (!navigator.share) return;
+  for (const button of root.querySelectorAll("[data-hand-on]")) button.hidden = false;
+}
+
+document.addEventListener("click", ({ target }) => {
+  const { copy: copied, handOn } = target.closest("button")?.dataset ?? {};
+  if (copied && target.textContent !== "Copied") copy(target);
+  if (handOn) navigator.share({ title: document.title, url: handOn }).catch(() => {});
+});
+
+async function main() {
+  offerShareSheet(document);
+  api = await import(document.querySelector("[data-part=api]").href);
+}
+
+main();

@@ -1,0 +1,161 @@
+// The shelf of one's slideshows: search, order, and what each tile's menu does.
+
+const { base } = document.documentElement.dataset;
+const part = (name) => import(document.querySelector(`[data-part=${name}]`).href);
+let api, dates, dialogs, links; // the modules, once they have come
+
+const shelf = document.getElementById("shelf");
+const finder = document.getElementById("finder");
+const found = document.getElementById("found");
+const trouble = document.getElementById("trouble");
+
+// ------------------------------------------------------------------ search and order
+
+const compare = new Intl.Collator(undefined, { numeric: true }).compare;
+const orders = {
+  created: (a, b) => compare(b.created, a.created) || b.id - a.id,
+  updated: (a, b) => compare(b.updated, a.updated) || b.id - a.id,
+  opens: (a, b) => b.opens - a.opens || b.id - a.id,
+  title: (a, b) => compare(a.title, b.title),
+};
+
+/** A text without case and accents: "lake" finds "Läke". */
+const plain = (text) =>
+  text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+
+function matches({ title, words }, wanted) {
+  const text = plain(`${title} ${words}`);
+  return wanted.every((word) => text.includes(word));
+}
+
+/** Show what is looked for, in the order that is wished for. */
+function arrange() {
+  const wanted = plain(finder.elements.search.value).split(/\s+/).filter(Boolean);
+  const order = orders[finder.elements.sort.value];
+  const tiles = [...shelf.children].sort((a, b) => order(a.dataset, b.dataset));
+  for (const tile of tiles) tile.hidden = !matches(tile.dataset, wanted);
+  shelf.append(...tiles);
+  const count = tiles.filter(({ hidden }) => !hidden).length;
+  const rest = document.getElementById("older") ? " so far" : "";
+  found.textContent = wanted.length ? `${count} of ${tiles.length}${rest}` : "";
+}
+
+let fetching = false;
+
+/** All pages of the shelf: what is not here cannot be found. */
+async function fetchRest() {
+  if (fetching) return;
+  fetching = true;
+  try {
+    for (let more; (more = document.getElementById("older")); ) {
+      const url = new URL(more.href);
+      url.searchParams.set("limit", "200");
+      const fresh = await api.page(url);
+      add(fresh.querySelectorAll("#shelf > li"));
+      const next = fresh.getElementById("older");
+      if (next) more.href = next.getAttribute("href");
+      else more.parentElement.remove();
+      arrange();
+    }
+  } catch (error) {
+    api.tell(trouble, error);
+  } finally {
+    fetching = false;
+  }
+}
+
+function add(tiles) {
+  for (const tile of tiles) {
+    dates.localize(tile);
+    shelf.append(tile);
+  }
+}
+
+function find() {
+  trouble.hidden = true;
+  arrange();
+  fetchRest();
+}
+
+// -------------------------------------------------------------------- a tile's menu
+
+const pathOf = ({ dataset }) => `/api/sessions/${dataset.id}`;
+
+/** Make the link for everyone; where the links are paused, they work again. */
+async function share(tile) {
+  const { shareUrl } = await api.call("POST", `${pathOf(tile)}/share`);
+  tile.dataset.url = shareUrl;
+  tile.querySelector("[data-act=copy]").textContent = "Copy link";
+  show(tile, "on");
+}
+
+function show(tile, state) {
+  tile.classList.remove("on", "held", "off");
+  tile.classList.add(state);
+}
+
+async function copy(tile) {
+  if (!tile.dataset.url) await share(tile);
+  if (await links.copyText(tile.dataset.url)) return "Link copied.";
+  return `The link: ${tile.dataset.url}`;
+}
+
+async function publish(tile, isPublic) {
+  await api.call("PATCH", pathOf(tile), { isPublic });
+  show(tile, isPublic ? "on" : "held");
+  return isPublic ? "The links work again." : "The links are paused.";
+}
+
+async function duplicate(tile) {
+  const { session, media } = await api.call("GET", pathOf(tile));
+  const title = `${session.title.slice(0, 190)} (copy)`;
+  const copied = { ...session, title, isPublic: false };
+  const { id } = await api.call("POST", "/api/sessions", { session: copied, media });
+  const fresh = await api.page(`${base}/`);
+  add(fresh.querySelectorAll(`#shelf > [data-id="${id}"]`));
+  arrange();
+  return `“${title}” is there.`;
+}
+
+async function remove(tile) {
+  const { id, title } = tile.dataset;
+  if (!(await dialogs.askToDelete(api, { id, title }))) return "";
+  tile.remove();
+  if (!shelf.children.length) location.reload();
+  return `“${title}” is deleted.`;
+}
+
+const actions = {
+  copy,
+  pause: (tile) => publish(tile, false),
+  resume: (tile) => publish(tile, true),
+  duplicate,
+  delete: remove,
+};
+
+function act({ target }) {
+  const name = target.closest("button")?.dataset.act;
+  if (!name) return;
+  const tile = target.closest("li");
+  api.busy(target, async () => {
+    trouble.hidden = true;
+    try {
+      found.textContent = await actions[name](tile);
+    } catch (error) {
+      api.tell(trouble, error);
+    }
+  });
+}
+
+async function main() {
+  if (!shelf) return; // nothing on it yet
+  [api, dates, dialogs, links] = await Promise.all(
+    ["api", "dates", "dialogs", "links"].map(part));
+  finder.hidden = false;
+  finder.addEventListener("input", find);
+  finder.addEventListener("submit", (event) => event.preventDefault());
+  shelf.addEventListener("click", act);
+  if (finder.elements.search.value) find(); // kept by the browser over a reload
+}
+
+main();
