@@ -2178,6 +2178,15 @@ def delete_user_command(email: str, yes: bool) -> None:
     click.echo(f"{account.id} {account.email} is gone")
 
 
+@command("report")
+def report_command() -> None:
+    """How many accounts, sessions, links and opens there are, and what they take."""
+    import maintain
+
+    for line in maintain.report(store()):
+        click.echo(line)
+
+
 # ----------------------------------------------------------------------- create_app
 
 
