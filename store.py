@@ -615,7 +615,7 @@ class Store:
                 raise UserNotFound
             if written:
                 return session_id
-            self.execute(*self._unlist(session_id, user_id))  # it is somebody else's
+            self.execute(*self.unlist(session_id, user_id))  # it is somebody else's
 
     def _reserve(self, session_id: int, user_id: str, size: int, new: bool) -> int:
         keys = self.keys.user_keys(user_id, "sessions", "sizes")
@@ -627,7 +627,8 @@ class Store:
         with contextlib.suppress(StoreUnavailable):  # too much is counted, for a while
             self.execute(*RELEASE([sizes], session_id, size))
 
-    def _unlist(self, session_id: int, user_id: str) -> Command:
+    def unlist(self, session_id: int, user_id: str) -> Command:
+        """The command that takes a session off an account's list and frees its room."""
         keys = self.keys.user_keys(user_id, "sessions", "sizes")[1:]
         return UNLIST(keys, session_id)
 
@@ -731,7 +732,7 @@ class Store:
         replies = self._attempt_many(removals)
         for session_id, reply in zip(session_ids, replies, strict=True):
             if isinstance(reply, NotOwner):  # two drew one id: see _write_session
-                self.execute(*self._unlist(session_id, user_id))
+                self.execute(*self.unlist(session_id, user_id))
             elif isinstance(reply, Refusal):  # it was removed before, and not purged
                 self.purge(session_id, user_id)
             else:
@@ -746,7 +747,7 @@ class Store:
         """What points at a session, then its list of codes, then its place in its
         owner's list."""
         listed = ("DEL", self.keys.session(session_id, "codes"))
-        last = self._unlist(session_id, owner)
+        last = self.unlist(session_id, owner)
         self.execute_many([*self._unpublish(codes), listed, last], durable=True)
 
     def _unpublish(self, codes: Mapping[str, str]) -> Iterator[Command]:
@@ -818,12 +819,12 @@ class Store:
             )
             code: str = chosen.decode()
             points = code == known and pointer == b"%d" % session_id
-            if (listed and points) or self._publish(code, session_id, audience):
+            if (listed and points) or self.publish(code, session_id, audience):
                 noted["code"] = code
                 return code
         raise SessionNotFound
 
-    def _publish(self, code: str, session_id: int, audience: str) -> bool:
+    def publish(self, code: str, session_id: int, audience: str) -> bool:
         """Point the code at its session, and note who is awaited; then list it there,
         if the session stands."""
         noted: list[Command] = [("SET", self.keys.share(code), session_id)]

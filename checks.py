@@ -1,0 +1,287 @@
+"""What must be true of every key, and what mends it where a crash has broken it.
+
+Mended is what a crash of the service can leave, by steps that are right also while the
+service goes on. Damage that takes a hand in Redis (another type, an unreadable record)
+is named. What a live service changes meanwhile may look broken once: see maintain.py.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any, ClassVar
+
+import msgspec
+
+from clock import id_age
+from keys import USER_PARTS
+from looks import Finding, Look, Looks, Mend
+from records import (
+    DEFAULTS,
+    Account,
+    Session,
+    decode_signup,
+    decode_stored_token,
+    media_items,
+    pairs,
+    unpack_media,
+)
+from store import BY_EMAIL, FORGET, SETTLED, email_digest
+
+Hash = Mapping[bytes, bytes]
+SLACK = 10_000  # bytes: of a session's fields is counted what they took at first
+ROWS = ("ZRANGE", 0, -1)
+
+
+class Checks(Looks):
+    """The look to take at each kind of key."""
+
+    KINDS: ClassVar = (
+        (r"share:([^:]+)", ("GET",), "_share"),
+        (r"(?:email|referral):([^:]+)", ("GET",), "_pointer"),
+        (r"token:([^:]+)", ("GET",), "_token"),
+        (r"login:([^:]+)", ("GET",), "_login"),
+        (r"awaited:([^:]+)", ("SMEMBERS",), "_awaited"),
+        (r"(visitors:key:.+|probe|limits:[^:]+:.+)", ("GET",), "_fleeting"),
+        (r"(session:last-id|limits:key|importing)", ("GET",), "_old"),
+        (r"(journal)", ROWS, "_old"),
+        (r"session:\{([0-9]+)\}", ("HGETALL",), "_session"),
+        (r"session:\{([0-9]+)\}:media", ("GET",), "_media"),
+        (r"session:\{([0-9]+)\}:shares", ("HGETALL",), "_shares"),
+        (r"session:\{([0-9]+)\}:codes", ("HGETALL",), "_codes"),
+        (r"session:\{([0-9]+)\}:links", ("HKEYS",), "_links"),
+        (r"session:\{([0-9]+)\}:(?:stats|daily|referrers)", ("HGETALL",), "_counters"),
+        (r"session:\{([0-9]+)\}:players", ROWS, "_fleeting"),
+        (r"session:\{([0-9]+)\}:(?:visitors|viewers):.+", ("PFCOUNT",), "_fleeting"),
+        (r"user:\{(\w+)\}", ("HGETALL",), "_user"),
+        (r"user:\{(\w+)\}:sessions", ROWS, "_sessions"),
+        (r"user:\{(\w+)\}:sizes", ("HGETALL",), "_sizes"),
+        (r"user:\{(\w+)\}:tokens", ("HGETALL",), "_tokens"),
+        (r"user:\{(\w+)\}:logins", ROWS, "_fleeting"),
+        (r"user:\{(\w+)\}:referrals", ("HGETALL",), "_counters"),
+        (r"user:\{(\w+)\}:signups", ("LRANGE", 0, -1), "_signups"),
+        (r"user:\{(\w+)\}:played", ROWS, ""),
+        (r"user:\{(\w+)\}:clickers:.+", ("PFCOUNT",), "_fleeting"),
+        (r"user:\{(\w+)\}:abandoned", ("GET",), "_old"),
+    )
+
+    # What mends.
+
+    def _do(self, *command: Any) -> Mend:
+        return partial(self.store.execute, *command)
+
+    def _delete(self, name: str) -> Mend:
+        return self._do("DEL", self.keys.prefix + name)
+
+    def _forget(self, name: str, target: bytes) -> Mend:
+        return self._do(*FORGET([self.keys.prefix + name], target))
+
+    def left_over(self, name: str, whose: str) -> Mend:
+        codes = name == f"session:{{{whose}}}:codes"
+        return (
+            partial(self.store.purge, int(whose), "") if codes else self._delete(name)
+        )
+
+    def _publish(self, code: str, session_id: str, audience: str) -> Mend:
+        return partial(self.store.publish, code, int(session_id), audience)
+
+    def _size(self, user_id: str, session_id: str, more: int) -> Mend:
+        sizes = self.keys.user(user_id, "sizes")
+        added = [("HINCRBY", sizes, each, more) for each in (session_id, "total")]
+        return partial(self.store.execute_many, added)
+
+    # The looks: each gets the key's name, whose it is, and what it holds.
+
+    def _old(self, name: str, _: str, held: Any) -> Look:
+        yield Finding(
+            name, "is version 1's, and of no use any more", self._delete(name)
+        )
+
+    def _fleeting(self, name: str, _: str, held: Any) -> Look:
+        if (yield ("TTL", self.keys.prefix + name)) == -1:
+            yield Finding(name, "does not expire")
+
+    def _counters(self, name: str, _: str, held: Hash) -> Look:
+        for counter, value in pairs(held).items():
+            if not re.fullmatch(r"-?[0-9]{1,18}", value):
+                yield Finding(name, f"has no number in {counter}")
+
+    def _signups(self, name: str, _: str, held: Iterable[bytes]) -> Look:
+        for row in held:
+            decode_signup(row)
+        yield from ()
+
+    def _share(self, name: str, code: str, session_id: bytes) -> Look:
+        key = partial(self.keys.session, session_id.decode())
+        owner, listed = yield [("HGET", key(), "userId"), ("HGET", key("codes"), code)]
+        gone = self._forget(name, session_id)
+        if not owner:
+            yield Finding(name, "leads to a session that is gone", gone)
+        elif not listed and code.encode() not in (yield ("HVALS", key("shares"))):
+            yield Finding(name, "leads to a session without this link", gone)
+
+    def _shares(self, name: str, session_id: str, held: Hash) -> Look:
+        codes = (yield ("HGETALL", self.keys.session(session_id, "codes"))) or {}
+        for audience, code in pairs(held).items():
+            if code.encode() not in codes:
+                publish = self._publish(code, session_id, audience)
+                yield Finding(name, f"has chosen {code} and not listed it", publish)
+
+    def _codes(self, name: str, session_id: str, held: Hash) -> Look:
+        codes, shares = pairs(held), self.keys.session(session_id, "shares")
+        chosen = (yield ("HGETALL", shares)) or {}
+        pointers = yield [("GET", self.keys.share(code)) for code in codes]
+        for (code, audience), pointer in zip(codes.items(), pointers, strict=True):
+            publish = self._publish(code, session_id, audience)
+            if chosen.get(audience.encode()) != code.encode():
+                yield Finding(name, f"lists {code}, which is not chosen for anybody")
+            elif pointer != session_id.encode():
+                yield Finding(name, f"lists {code}, which leads elsewhere", publish)
+            elif audience.startswith(BY_EMAIL):
+                digest = audience.removeprefix(BY_EMAIL)
+                if not any((yield self._who_waits(code, session_id, digest))):
+                    yield Finding(name, f"lists {code}, which nobody can get", publish)
+
+    def _who_waits(self, code: str, session_id: str, digest: str) -> list[Any]:
+        """Whom a link by email belongs to, and whether it waits for somebody."""
+        links = self.keys.session(session_id, "links")
+        waits = ("SISMEMBER", self.keys.awaited(digest), code)
+        return [("HGET", links, f"{code}:for"), waits]
+
+    def _awaited(self, name: str, digest: str, held: Iterable[bytes]) -> Look:
+        codes = [code.decode() for code in held]
+        sessions = yield [("GET", self.keys.share(code)) for code in codes]
+        for code, session in zip(codes, sessions, strict=True):
+            session_id = (session or b"").decode()
+            listed = ("HGET", self.keys.session(session_id, "codes"), code)
+            asked = [listed, *self._who_waits(code, session_id, digest)]
+            audience, belongs, _ = yield asked
+            if audience != f"{BY_EMAIL}{digest}".encode() or belongs:
+                strike = self._do("SREM", self.keys.awaited(digest), code)
+                yield Finding(name, f"has {code}, which waits for nobody", strike)
+
+    def _links(self, name: str, session_id: str, held: Iterable[bytes]) -> Look:
+        chosen = yield ("HVALS", self.keys.session(session_id, "shares"))
+        for code in {each.rpartition(b":")[0] for each in held} - {*chosen}:
+            yield Finding(name, f"keeps numbers of {code.decode()}, which is gone")
+
+    def _session(self, name: str, session_id: str, held: Hash) -> Look:
+        fields = {**DEFAULTS, **pairs(held), "id": session_id}
+        owner = msgspec.convert(fields, Session, strict=False).user_id
+        listed = self.keys.user(owner, "sessions")
+        account, score, media = yield [
+            ("EXISTS", self.keys.user(owner)),
+            ("ZSCORE", listed, session_id),
+            ("STRLEN", self.keys.session(session_id, "media")),
+        ]
+        delete = partial(self.store.delete_session, int(session_id), owner)
+        place = self._do("ZADD", listed, session_id, session_id)
+        if not account:
+            yield Finding(name, "belongs to an account that is gone", delete)
+        elif score != float(session_id):
+            yield Finding(name, "is not in its place in its owner's list", place)
+        if not media:
+            yield Finding(name, "has lost its media")
+
+    def _media(self, name: str, session_id: str, held: bytes) -> Look:
+        number = len(media_items(unpack_media(held)))
+        told = yield ("HGET", self.keys.session(session_id), "mediaCount")
+        if told != b"%d" % number:
+            yield Finding(name, f"has {number} items, which its session does not say")
+
+    def _user(self, name: str, user_id: str, held: Hash) -> Look:
+        account = msgspec.convert(pairs(held), Account, strict=False)
+        delete = partial(self.store.delete_account, account, checked=False)
+        if account.deleting:
+            yield Finding(name, "was not deleted to the end", delete)
+            return
+        email, wanted = map(email_digest, (account.email, account.pending_email))
+        pointers = self.keys.email(email), self.keys.referral(account.referral_code)
+        *targets, claimed, belongings = yield [
+            *(("GET", pointer) for pointer in pointers),
+            ("GET", self.keys.email(wanted)),
+            ("EXISTS", *self.keys.user_keys(user_id, *USER_PARTS)[1:]),
+        ]
+        if _age(account.created_at) < SETTLED:
+            return
+        lost = [
+            p for p, t in zip(pointers, targets, strict=True) if t != user_id.encode()
+        ]
+        if lost and not belongings and account.last_login is None:
+            yield Finding(name, "was not registered to the end", delete)
+            return
+        for pointer in lost:
+            point = self._do("SET", pointer, user_id, "NX")
+            yield Finding(name, f"is not found by {pointer}", point)
+        if account.pending_email:
+            finish = partial(self.store.account_by_email, account.pending_email)
+            give_up = self._do("HDEL", self.keys.user(user_id), "pendingEmail")
+            mend = finish if claimed == user_id.encode() else give_up
+            yield Finding(name, "has not changed its email to the end", mend)
+
+    def _pointer(self, name: str, token: str, user_id: bytes) -> Look:
+        names = ("email", "pendingEmail", "referralCode")
+        user = self.keys.user(user_id.decode())
+        *emails, code = yield [("HGET", user, each) for each in names]
+        own = [email_digest(email.decode()) for email in emails if email]
+        if token not in own and token.encode() != code:
+            nobody = self._forget(name, user_id)
+            yield Finding(name, "leads to nobody whose it is", nobody)
+
+    def _token(self, name: str, digest: str, user_id: bytes) -> Look:
+        rows = yield ("HVALS", self.keys.user(user_id.decode(), "tokens"))
+        if not any(digest.encode() in row for row in rows):
+            nobody = self._forget(name, user_id)
+            yield Finding(name, "belongs to nobody who lists it", nobody)
+
+    def _tokens(self, name: str, user_id: str, held: Hash) -> Look:
+        listed = {i: decode_stored_token(row).digest for i, row in pairs(held).items()}
+        targets = yield [("GET", self.keys.token(each)) for each in listed.values()]
+        for token, target in zip(listed, targets, strict=True):
+            if target != user_id.encode():
+                strike = self._do("HDEL", self.keys.user(user_id, "tokens"), token)
+                yield Finding(name, f"lists {token}, which nobody can use", strike)
+
+    def _login(self, name: str, login_id: str, held: bytes) -> Look:
+        yield from self._fleeting(name, login_id, held)
+        user_id = msgspec.json.decode(held, type=dict[str, Any]).get("userId")
+        if user_id is None:
+            return
+        listed = ("ZSCORE", self.keys.user(user_id, "logins"), login_id)
+        if not all((yield [("EXISTS", self.keys.user(user_id)), listed])):
+            yield Finding(name, "belongs to nobody who lists it", self._delete(name))
+
+    def _sessions(self, name: str, user_id: str, held: Iterable[bytes]) -> Look:
+        ids = [str(int(member)) for member in held]
+        sizes = pairs((yield ("HGETALL", self.keys.user(user_id, "sizes"))) or {})
+        owners = yield [("HGET", self.keys.session(i), "userId") for i in ids]
+        lengths = yield [("STRLEN", self.keys.session(i, "media")) for i in ids]
+        for i, owner, length in zip(ids, owners, lengths, strict=True):
+            if owner and owner != user_id.encode():
+                strike = self._do(*self.store.unlist(int(i), user_id))
+                yield Finding(name, f"lists {i}, which is somebody else's", strike)
+            elif not owner and id_age(int(i)) > SETTLED:
+                purge = partial(self.store.purge, int(i), user_id)
+                yield Finding(name, f"lists {i}, which is gone", purge)
+            elif owner and not 0 <= int(sizes.get(i, -1)) - (length or 0) <= SLACK:
+                more = (length or 0) - int(sizes.get(i, 0))
+                add = self._size(user_id, i, more)
+                yield Finding(name, f"has {i}, whose bytes are not counted", add)
+
+    def _sizes(self, name: str, user_id: str, held: Hash) -> Look:
+        sizes = {i: int(size) for i, size in pairs(held).items()}
+        total, added = sizes.pop("total", 0), sum(sizes.values())
+        listed = yield (ROWS[0], self.keys.user(user_id, "sessions"), *ROWS[1:])
+        for i in sizes.keys() - {each.decode() for each in listed}:
+            strike = self._do(*self.store.unlist(int(i), user_id))
+            yield Finding(name, f"counts {i}, which is not listed", strike)
+        if total != added:
+            more = ("HINCRBY", self.keys.user(user_id, "sizes"), "total", added - total)
+            yield Finding(name, "does not add up", self._do(*more))
+
+
+def _age(moment: str) -> float:
+    return time.time() - datetime.fromisoformat(moment).timestamp()

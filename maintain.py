@@ -1,0 +1,215 @@
+"""Maintenance: `flask --app maintain check [--repair]`, and what `report` tells.
+
+Both walk the whole store in bounded memory, a hundred keys per round trip or two, so
+that a million sessions take minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import click
+import redis
+
+from checks import Checks
+from clock import today
+from joip_share import command, create_app, store
+from looks import Finding, Look, findings
+from records import pairs
+from redis_link import StoreUnavailable
+from store import SCHEMA, Refusal, Store
+
+__all__ = ["create_app"]  # for `flask --app maintain`
+
+CHUNK = 100  # keys that are looked at together
+PAUSE = 3.0  # seconds between two looks, in which a live service ends what it began
+WALKS = 9  # at most
+LARGEST = 5  # sessions and accounts that a report names
+
+
+def names(store: Store) -> Iterator[list[str]]:
+    """The names of all keys, without the prefix, in chunks. Raises StoreUnavailable."""
+    prefix = store.keys.prefix
+    pattern = re.sub(r"([\[\]*?\\])", r"\\\1", prefix) + "*"
+    try:
+        for node in store.link.nodes():
+            keys = node.scan_iter(match=pattern, count=10 * CHUNK)
+            while chunk := [*itertools.islice(keys, CHUNK)]:
+                found = (key.decode("utf-8", "replace") for key in chunk)
+                yield [key.removeprefix(prefix) for key in found]
+    except redis.RedisError as error:
+        raise StoreUnavailable(type(error).__name__) from error
+
+
+@contextlib.contextmanager
+def progress(store: Store, label: str) -> Iterator[Iterator[list[str]]]:
+    """The chunks of names behind a progress bar on standard error."""
+    size = sum(node.dbsize() for node in store.link.nodes())
+    with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
+
+        def told() -> Iterator[list[str]]:
+            for chunk in names(store):
+                yield chunk
+                bar.update(len(chunk))
+
+        yield told()
+
+
+# ---------------------------------------------------------------------------- check
+
+
+def walk(checks: Checks) -> list[Finding]:
+    """What two looks find, seconds apart: else it was under way."""
+    link, found = checks.store.link, []
+    with progress(checks.store, "checking") as chunks:
+        for chunk in chunks:
+            found += findings(link, map(checks.look, chunk))
+    if found:
+        time.sleep(PAUSE)
+    return still_there(checks, found)
+
+
+def still_there(checks: Checks, found: Sequence[Finding]) -> list[Finding]:
+    """What another look at the same keys finds as well."""
+    known, again = {*found}, []
+    keys = iter(sorted({each.name for each in found}))
+    while chunk := [*itertools.islice(keys, CHUNK)]:
+        again += findings(checks.store.link, map(checks.look, chunk))
+    return [each for each in again if each in known]
+
+
+def mend(checks: Checks, broken: list[Finding]) -> list[Finding]:
+    """Mend what can be, and return what is left of it."""
+    for finding in broken:
+        if finding.mend:
+            with contextlib.suppress(Refusal, StoreUnavailable):
+                finding.mend()
+    return still_there(checks, broken)
+
+
+@command("check")
+@click.option("--repair", is_flag=True, help="Mend what a crash has left, and say so.")
+def check_command(repair: bool) -> None:
+    """Walk the whole store and report every broken invariant."""
+    refuse_unknown_schema(store())
+    checks, mended = Checks(store()), 0
+    for _ in range(WALKS):  # what is mended may bring to light what depends on it
+        broken = walk(checks)
+        left = mend(checks, broken) if repair else broken
+        for finding in broken:
+            if finding not in left:
+                mended += 1
+                click.echo(f"{finding.name} {finding.what}: mended")
+        if len(left) == len(broken):
+            break
+    for finding in left:
+        click.echo(f"{finding.name} {finding.what}")
+    click.echo(f"{len(left)} broken, {mended} mended")
+    if left:
+        raise SystemExit(1)
+
+
+def refuse_unknown_schema(store: Store) -> None:
+    """End with one line where this version does not know the data."""
+    schema = store.execute("GET", store.keys.schema)
+    if schema not in (None, b"%d" % SCHEMA):
+        told = schema.decode("utf-8", "replace")
+        raise click.ClickException(f"the data are of schema {told}, which is not known")
+
+
+# --------------------------------------------------------------------------- report
+
+OURS = re.compile(
+    r"(?:(session|user):\{([^}]+)\}(?::([a-z]+))?|share|email|referral|token|login"
+    r"|awaited|visitors|limits|schema|probe|signing-key)(?::.+)?"
+)
+
+
+class Report:
+    """What a walk over the store adds up."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.sums: Counter[str] = Counter()
+        self.accounts: list[tuple[int, str]] = []  # bytes and id, the largest
+        self.sessions: list[tuple[int, str]] = []
+
+    def look(self, name: str) -> Look:
+        """Take in the key of this name, given without the prefix, if it is ours."""
+        ours, key = OURS.fullmatch(name), self.store.keys.prefix + name
+        if ours:
+            self.sums["keys"] += 1
+            self.sums["bytes"] += (yield ("MEMORY", "USAGE", key)) or 0
+            kind, whose, part = ours.groups()
+            if read := getattr(self, f"_{kind}_{part or 'itself'}", None):
+                yield from read(key, whose)
+
+    def _session_itself(self, key: str, session_id: str) -> Look:
+        self.sums["sessions"] += 1
+        yield from ()
+
+    def _session_codes(self, key: str, session_id: str) -> Look:
+        self.sums["links"] += (yield ("HLEN", key)) or 0
+
+    def _session_daily(self, key: str, session_id: str) -> Look:
+        for name, value in pairs((yield ("HGETALL", key)) or {}).items():
+            day, _, counter = name.partition(":")
+            for days in (7, 30):
+                recent = counter == "opens" and day > today(days)
+                self.sums[f"opens of {days} days"] += int(value) * recent
+
+    def _user_itself(self, key: str, user_id: str) -> Look:
+        self.sums["accounts"] += 1
+        yield from ()
+
+    def _user_sizes(self, key: str, user_id: str) -> Look:
+        for whose, size in pairs((yield ("HGETALL", key)) or {}).items():
+            if whose == "total":
+                _keep(self.accounts, int(size), user_id)
+            else:
+                _keep(self.sessions, int(size), whose)
+
+    def lines(self) -> Iterator[str]:
+        """What is told, a line each."""
+        for what in ("accounts", "sessions", "links", "opens of 7 days"):
+            yield f"{what}: {self.sums[what]:,}"
+        yield f"opens of 30 days: {self.sums['opens of 30 days']:,}"
+        used = sum(n.info("memory")["used_memory"] for n in self.store.link.nodes())
+        ours = f"{megabytes(self.sums['bytes'])} of it in {self.sums['keys']:,} keys"
+        yield f"Redis's memory: {megabytes(used)}, {ours} of ours"
+        for size, session_id in sorted(self.sessions, reverse=True):
+            title = self._told(self.store.keys.session(session_id), "title")
+            yield f"large session: {megabytes(size)} {session_id} {title}"
+        for size, user_id in sorted(self.accounts, reverse=True):
+            email = self._told(self.store.keys.user(user_id), "email")
+            yield f"large account: {megabytes(size)} {user_id} {email}"
+
+    def _told(self, key: str, field: str) -> str:
+        return (self.store.execute("HGET", key, field) or b"").decode()
+
+
+def _keep(largest: list[tuple[int, str]], size: int, whose: str) -> None:
+    heapq.heappush(largest, (size, whose))
+    if len(largest) > LARGEST:
+        heapq.heappop(largest)
+
+
+def megabytes(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size / 1_000_000:,.1f} MB"
+
+
+def report(store: Store) -> Iterator[str]:
+    """What is in a store, a line each: how many of what, the largest, the memory."""
+    report = Report(store)
+    with progress(store, "counting") as chunks:
+        for chunk in chunks:
+            findings(store.link, map(report.look, chunk))
+    yield from report.lines()
