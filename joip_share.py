@@ -184,11 +184,9 @@ class Answer(Response):
         """The WSGI response: Werkzeug's, but where the body is at hand, as it is but
         for static files, nothing more has to be found out about it."""
         common = common_headers(environ, self.mimetype == JSON)
-        if (
-            not self.is_sequence
-            or self.direct_passthrough
-            or "Location" in self.headers
-        ):
+        if "Cache-Control" not in self.headers:
+            common.append(NO_STORE)
+        if not self.is_sequence or "Location" in self.headers:
             self.headers.extend(common)
             return super().__call__(environ, start_response)
         start_response(self.status, [*self.headers, *common])

@@ -212,7 +212,8 @@ class Cluster:
 
 
 class _Time(threading.local):
-    deadline = math.inf
+    left = math.inf  # seconds that exchanges may still take
+    until = math.inf  # when those under way have taken them
 
 
 class Link:
@@ -254,7 +255,11 @@ class Link:
         to enough replicas is done nevertheless: StoreUnavailable("NotReplicated").
         """
         wait = self._wait if durable else 0
-        replies, copies = self._engine.run(commands, wait, self._end)
+        self._time.until = time.monotonic() + self._time.left
+        try:
+            replies, copies = self._engine.run(commands, wait, self._end)
+        finally:
+            self._time.left = self._time.until - time.monotonic()
         for reply in replies:
             if isinstance(reply, redis.ResponseError) and not is_refusal(reply):
                 raise unavailable(reply) from reply
@@ -264,18 +269,18 @@ class Link:
 
     @contextlib.contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """This thread's exchanges inside share this time; after it they raise
-        StoreUnavailable("Deadline"). Of several deadlines the innermost holds."""
-        before = self._time.deadline
-        self._time.deadline = time.monotonic() + seconds
+        """This thread's exchanges inside share this time, after which they raise
+        StoreUnavailable("Deadline"); what is done between them does not count, such as
+        hashing a password. Of several deadlines the innermost holds."""
+        before, self._time.left = self._time.left, seconds
         try:
             yield
         finally:
-            self._time.deadline = before
+            self._time.left = before
 
     def _end(self) -> float:
         """When an exchange that begins now must be over."""
-        return min(time.monotonic() + EXCHANGE, self._time.deadline)
+        return min(time.monotonic() + EXCHANGE, self._time.until)
 
 
 def connect(url: RedisUrl, wait: int = 0) -> Link:

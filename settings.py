@@ -77,6 +77,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read and check every setting. Raises ConfigError naming the wrong one."""
         given = {name: value for name, value in environ.items() if value}
+        for name, value in given.items():
+            if name in NUMBERS and not re.fullmatch(r"[0-9]{1,9}", value):
+                raise ConfigError(f"{name} must be a whole number")
         try:
             return msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:
@@ -139,3 +142,10 @@ def _checked_public_url(text: str) -> str:
     port = "" if parts.port in (None, default) else f":{parts.port}"
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+NUMBERS = {
+    field.encode_name
+    for field in msgspec.structs.fields(Settings)
+    if isinstance(field.default, int)  # msgspec alone takes "8e3" for one
+}

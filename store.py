@@ -522,8 +522,13 @@ class Store:
 
     def read_login(self, login_id: str) -> bytes | None:
         """What was written of a login. Raises StoreUnavailable."""
-        reply = self.link.execute("GET", self.keys.login(login_id))
-        return reply if isinstance(reply, bytes) else None  # another type is nobody
+        try:
+            reply = self.link.execute("GET", self.keys.login(login_id))
+        except StoreUnavailable as error:
+            if str(error) == "WRONGTYPE":  # whatever that is, it is no login
+                return None
+            raise
+        return bytes(reply) if reply is not None else None
 
     def keep_anonymous(self, login_id: str, value: bytes) -> None:
         """Write what an extension keeps of a browser in which nobody is signed in."""

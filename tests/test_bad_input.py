@@ -30,7 +30,7 @@ def someone(app):
 
 def contents(app):
     """Everything that Redis holds."""
-    redis = app.store.connections.client
+    redis = app.store.link.client
     return {key: redis.dump(key) for key in redis.scan_iter()}
 
 

@@ -40,13 +40,13 @@ KINDS = [
 ]
 OF_OWNER = [
     ("GET", "/", 200),
-    ("GET", "/sessions/1", 200),
+    ("GET", "/sessions/{id}", 200),
     ("GET", "/referrals", 200),
     ("GET", "/shared/{code}/play", 200),
     ("GET", "/login", 303),
     ("GET", "/api/auth/user", 200),
     ("GET", "/api/sessions", 200),
-    ("GET", "/api/sessions/1/stats.csv", 200),
+    ("GET", "/api/sessions/{id}/stats.csv", 200),
     ("GET", "/api/shared/{code}", 200),
     ("GET", "/api/sessions/one", 400),
     ("GET", "/sessions/2", 404),
@@ -74,25 +74,33 @@ class Site:
         self.https = public_url.startswith("https:")
         self.stranger, self.owner = Visitor(app), Visitor(app)
         self.owner.sign_up()
-        self.code = self.owner.share(self.owner.make_session())["shareCode"]
+        self.session_id = self.owner.make_session()
+        self.code = self.owner.share(self.session_id)["shareCode"]
+
+    def path(self, shape):
+        """A path of the table, with the session's id and code."""
+        return shape.format(code=self.code, id=self.session_id)
 
     def answer(self, person, method, path, status):
         """The answer, once its status is what was wanted."""
         given = MORE.get(status, {})
-        answer = person.open(path.format(code=self.code), method=method, headers=given)
+        answer = person.open(self.path(path), method=method, headers=given)
         assert answer.status_code == status
         return answer
 
 
-@pytest.fixture(scope="module", params=["https://example.org", "http://127.0.0.1:8000"])
+@pytest.fixture(scope="module", params=["https://share.example", "http://127.0.0.1:8000"])
 def site(request):
     return Site(request.param)
 
 
 def is_guarded(site, answer):
-    """Every header of the list, once; HSTS under https only."""
-    for name, value in joip_share.SECURITY_HEADERS.items():
-        assert answer.headers.getlist(name) == [value], name
+    """Every header of the list, once; of those for what a browser shows, none on JSON,
+    which no browser shows; HSTS under https only."""
+    assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
+    for name, value in joip_share.PAGE_HEADERS:
+        wanted = [] if answer.mimetype == "application/json" else [value]
+        assert answer.headers.getlist(name) == wanted, name
     transport = answer.headers.getlist("Strict-Transport-Security")
     assert transport == (["max-age=31536000"] if site.https else [])
     return True
@@ -134,7 +142,7 @@ def test_the_content_security_policy_is_strict():
         name: set(sources)
         for name, *sources in (
             directive.split()
-            for directive in joip_share.SECURITY_HEADERS[
+            for directive in dict(joip_share.PAGE_HEADERS)[
                 "Content-Security-Policy"
             ].split(";")
         )
@@ -157,13 +165,13 @@ def test_the_content_security_policy_is_strict():
         ("stranger", "/shared/{code}"),
         ("stranger", "/nowhere"),
         ("owner", "/"),
-        ("owner", "/sessions/1"),
+        ("owner", "/sessions/{id}"),
         ("owner", "/referrals"),
         ("owner", "/shared/{code}/play"),
     ],
 )
 def test_no_page_has_what_the_policy_forbids(site, person, path):
-    page = getattr(site, person).get(path.format(code=site.code)).text
+    page = getattr(site, person).get(site.path(path)).text
     assert not re.search(r"<script(?![^>]* src=)|<style|<base\b|<iframe", page)
     assert not re.search(r"<[^>]*\s(style|on[a-z]+)\s*=", page)
     assert "javascript:" not in page

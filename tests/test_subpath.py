@@ -1,4 +1,4 @@
-"""With PUBLIC_URL=https://example.org/joip everything lives under /joip."""
+"""With PUBLIC_URL=https://share.example/joip everything lives under /joip."""
 
 import html
 import re
@@ -12,7 +12,7 @@ import joip_share
 from conftest import Visitor
 from servers import Client, Nginx, RedisServer, Service, free_port, wait_for
 
-PUBLIC_URL = "https://example.org/joip"
+PUBLIC_URL = "https://share.example/joip"
 LOGIN = "/joip/login?next=/joip"
 ADDRESSES = re.compile(
     r'\s(?:href|src|action|content|data-(?:base|api|seen|next))='
@@ -38,9 +38,12 @@ def owner(app):
     """Somebody with three sessions, the first of them shared."""
     person = Below(app)
     person.user = person.sign_up()
-    for _ in range(3):
+    ids = [
         person.make_session(thumbnail="https://pictures.example/1.jpg")
-    person.code = person.share(1)["shareCode"]
+        for _ in range(3)
+    ]
+    person.session_id = ids[0]
+    person.code = person.share(ids[0])["shareCode"]
     return person
 
 
@@ -63,7 +66,7 @@ PAGES = [
     ("stranger", "/nowhere"),
     ("owner", "/?limit=2"),
     ("owner", "/sessions/new"),
-    ("owner", "/sessions/1"),
+    ("owner", "/sessions/{id}"),
     ("owner", "/referrals?limit=1"),
     ("owner", "/shared/{code}"),
     ("owner", "/shared/{code}/play"),
@@ -73,18 +76,18 @@ PAGES = [
 @pytest.mark.parametrize(("who", "path"), PAGES)
 def test_all_that_a_page_names_is_below_the_path(request, owner, who, path):
     person = request.getfixturevalue(who)
-    page = person.get(path.format(code=owner.code)).text
+    page = person.get(path.format(code=owner.code, id=owner.session_id)).text
     found = addresses(page)
     assert len(found) >= 3
     for address in found:
-        full = urljoin("https://example.org/joip/", address)
+        full = urljoin("https://share.example/joip/", address)
         assert f"{full}/".startswith(f"{PUBLIC_URL}/"), address
         if "/static/" in full:
             assert person.get(full.removeprefix(PUBLIC_URL)).status_code == 200
 
 
 def test_scripts_learn_the_path_from_the_page(owner):
-    for path in ("/", "/sessions/1", f"/shared/{owner.code}/play"):
+    for path in ("/", f"/sessions/{owner.session_id}", f"/shared/{owner.code}/play"):
         assert 'data-base="/joip"' in owner.get(path).text
 
 
@@ -110,7 +113,7 @@ def test_the_beacon_goes_below_the_path(owner, stranger):
     ],
 )
 def test_redirects_stay_below_the_path(request, owner, who, path, where):
-    answer = request.getfixturevalue(who).get(path.format(code=owner.code))
+    answer = request.getfixturevalue(who).get(path.format(code=owner.code, id=owner.session_id))
     assert answer.status_code == 303
     assert answer.headers["Location"] == where.format(code=owner.code)
 
@@ -121,7 +124,7 @@ def test_every_link_of_the_api_is_below_the_path(owner):
     assert made.headers["Location"] == f"{PUBLIC_URL}/api/sessions/{made.json['id']}"
     following = owner.get("/api/sessions?limit=1").headers["Link"]
     assert following.startswith(f"<{PUBLIC_URL}/api/sessions?")
-    shares = owner.get("/api/sessions/1").json["shares"]
+    shares = owner.get(f"/api/sessions/{owner.session_id}").json["shares"]
     assert all(share["shareUrl"].startswith(f"{PUBLIC_URL}/") for share in shares)
     assert owner.get("/api/referrals").json["referralUrl"].startswith(f"{PUBLIC_URL}/?")
     (server,) = owner.get("/api/openapi.json").json["servers"]
@@ -129,7 +132,7 @@ def test_every_link_of_the_api_is_below_the_path(owner):
     embedded = owner.get(f"/oembed?url={PUBLIC_URL}/shared/{owner.code}").json
     assert embedded["provider_url"].startswith(f"{PUBLIC_URL}/")
     assert embedded["thumbnail_url"].startswith((f"{PUBLIC_URL}/", "https://pictures."))
-    outside = f"https://example.org/shared/{owner.code}"
+    outside = f"https://share.example/shared/{owner.code}"
     assert owner.get(f"/oembed?url={outside}").status_code == 404
 
 
@@ -155,7 +158,7 @@ def test_cookies_are_for_the_path_only(app, owner, stranger):
 )  # fmt: skip
 def test_what_is_outside_is_not_found(app, owner, path):
     outsider = Visitor(app)
-    answer = outsider.get(path.format(code=owner.code))
+    answer = outsider.get(path.format(code=owner.code, id=owner.session_id))
     assert answer.status_code == 404
     assert answer.headers["X-Request-ID"]
 
