@@ -163,6 +163,7 @@ SHARE, SEAL, BIND = script("share"), script("seal"), script("bind")
 REVOKE, RESERVE, UNLIST = script("revoke"), script("reserve"), script("unlist")
 RELEASE = script("release")
 SIGN_IN, KEEP, RENEW = script("sign_in"), script("keep"), script("renew")
+LIST_LOGIN = script("list_login")
 CHANGE_ACCOUNT, MOVE_EMAIL = script("change_account"), script("move_email")
 FORGET, TAKE, DEPART = script("forget"), script("take"), script("depart")
 ADD_TOKEN, CREDIT = script("add_token"), script("credit")
@@ -513,12 +514,11 @@ class Store:
 
     def renew_login(self, login_id: str, user_id: str, value: bytes) -> None:
         """Let a login that is in use live on, unless it was ended meanwhile."""
-        keys = self.keys
-        renewed = RENEW([keys.login(login_id)], value, LOGIN_SECONDS)
-        logins = keys.user(user_id, "logins")
-        if self.execute(*renewed):
-            listed = ("ZADD", logins, "XX", int(time.time()), login_id)
-            self.execute_many([listed, ("EXPIRE", logins, LOGIN_SECONDS)])
+        keys, now = self.keys.user_keys(user_id, "logins"), int(time.time())
+        listed = LIST_LOGIN(keys, login_id, now, LOGIN_SECONDS)
+        renewed = RENEW([self.keys.login(login_id)], value, LOGIN_SECONDS)
+        if not all(self.execute_many([listed, renewed])):
+            self.end_login(login_id, user_id)
 
     def read_login(self, login_id: str) -> bytes | None:
         """What was written of a login. Raises StoreUnavailable."""
