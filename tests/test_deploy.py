@@ -8,6 +8,7 @@ import pytest
 import redis
 import requests
 
+import serve
 from servers import ROOT, Client, Process, Service, contents, free_port, need, wait_for
 
 DEPLOY = ROOT / "deploy"
@@ -49,6 +50,18 @@ def test_systemd_finds_the_service_well_locked_in(units):
 def test_the_unit_runs_what_the_procfile_runs():
     command = re.search(r"^ExecStart=\S+/(.*)$", (DEPLOY / UNITS[1]).read_text(), re.M)
     assert (ROOT / "Procfile").read_text() == f"web: {command[1]}\n"
+
+
+def test_the_unit_leaves_the_service_what_it_needs():
+    text = (DEPLOY / UNITS[1]).read_text()
+    unit = dict(re.findall(r"^(\w+)=(\w+|%i)$", text, re.M))
+    assert int(unit["TimeoutStopSec"]) > serve.PATIENCE + 2
+    # a connection, and two temporary files where much is sent or read
+    assert int(unit["LimitNOFILE"]) > 3 * serve.OPTIONS["connection_limit"]
+    assert int(unit["TasksMax"]) > 3 * serve.OPTIONS["threads"]
+    assert unit["MemoryMax"] == "512M"
+    assert unit["CPUAffinity"] == "%i"
+    assert (unit["Type"], unit["Restart"]) == ("notify", "always")
 
 
 def test_the_file_of_secrets_is_private_from_its_first_byte(tmp_path):

@@ -350,15 +350,13 @@ ROUTES = [
 @pytest.mark.parametrize(("path", "route"), ROUTES)
 def test_the_log_tells_what_was_asked_for_without_its_secrets(site, path, route):
     path = path.format(code=UNKNOWN.replace("0", "a"), CODE=UNKNOWN.replace("0", "A"))
-    answer = send(site.nginx, f"GET {path} HTTP/1.0\r\n\r\n".encode("latin-1"))
-    request_id = re.search(r"(?i)X-Request-ID: (\w+)", answer)[1]
     log = site.nginx.folder / "joip-share.log"
-
-    def line():
-        lines = log.read_bytes().decode("ascii").splitlines()
-        return next((line for line in lines if request_id in line), None)
-
-    told = json.loads(wait_for(line))
+    last = ask(site.nginx, "/healthz")[1]["X-Request-ID"]
+    wait_for(lambda: last in log.read_text())
+    before = log.read_bytes()
+    answer = send(site.nginx, f"GET {path} HTTP/1.0\r\n\r\n".encode("latin-1"))
+    line = wait_for(lambda: log.read_bytes().removeprefix(before))
+    told = json.loads(line.decode("ascii"))
     assert (told["method"], told["route"]) == ("GET", route)
     assert told["status"] == int(answer.split()[1])
 
