@@ -247,11 +247,16 @@ class Checks(Looks):
 
     def _login(self, name: str, login_id: str, held: bytes) -> Look:
         yield from self._fleeting(name, login_id, held)
-        user_id = msgspec.json.decode(held, type=dict[str, Any]).get("userId")
-        if user_id is None:
+        login = msgspec.json.decode(held, type=dict[str, Any])
+        if "userId" not in login:
             return
+        user_id = str(login["userId"])
         listed = ("ZSCORE", self.keys.user(user_id, "logins"), login_id)
-        if not all((yield [("EXISTS", self.keys.user(user_id)), listed])):
+        account, score = yield [("EXISTS", self.keys.user(user_id)), listed]
+        if account and not score and "renewed" not in login:
+            list_it = partial(self.store.renew_login, login_id, user_id, held)
+            yield Finding(name, "is version 1's, and nobody lists it", list_it)
+        elif not score:
             yield Finding(name, "belongs to nobody who lists it", self._delete(name))
 
     def _sessions(self, name: str, user_id: str, held: Iterable[bytes]) -> Look:

@@ -30,7 +30,6 @@ __all__ = ["create_app"]  # for `flask --app maintain`
 
 CHUNK = 100  # keys that are looked at together
 PAUSE = 3.0  # seconds between two looks, in which a live service ends what it began
-WALKS = 9  # at most
 LARGEST = 5  # sessions and accounts that a report names
 
 
@@ -94,24 +93,31 @@ def mend(checks: Checks, broken: list[Finding]) -> list[Finding]:
     return still_there(checks, broken)
 
 
+def check(store: Store, repair: bool = False) -> tuple[list[Finding], list[Finding]]:
+    """What is broken and stays so, and what was mended; as often as it takes, since
+    what is mended may bring to light what depends on it. Raises StoreUnavailable."""
+    checks, mended = Checks(store), []
+    left = walk(checks)
+    while repair and left:
+        broken, left = left, mend(checks, left)
+        mended += [each for each in broken if each not in left]
+        if len(left) == len(broken):
+            break
+        left = walk(checks)
+    return left, mended
+
+
 @command("check")
 @click.option("--repair", is_flag=True, help="Mend what a crash has left, and say so.")
 def check_command(repair: bool) -> None:
     """Walk the whole store and report every broken invariant."""
     refuse_unknown_schema(store())
-    checks, mended = Checks(store()), 0
-    for _ in range(WALKS):  # what is mended may bring to light what depends on it
-        broken = walk(checks)
-        left = mend(checks, broken) if repair else broken
-        for finding in broken:
-            if finding not in left:
-                mended += 1
-                click.echo(f"{finding.name} {finding.what}: mended")
-        if len(left) == len(broken):
-            break
+    left, mended = check(store(), repair)
+    for finding in mended:
+        click.echo(f"{finding.name} {finding.what}: mended")
     for finding in left:
         click.echo(f"{finding.name} {finding.what}")
-    click.echo(f"{len(left)} broken, {mended} mended")
+    click.echo(f"{len(left)} broken, {len(mended)} mended")
     if left:
         raise SystemExit(1)
 
