@@ -54,7 +54,7 @@ class Checks(Looks):
         (r"session:\{([0-9]+)\}:codes", ("HGETALL",), "_codes"),
         (r"session:\{([0-9]+)\}:links", ("HKEYS",), "_links"),
         (r"session:\{([0-9]+)\}:(?:stats|daily|referrers)", ("HGETALL",), "_counters"),
-        (r"session:\{([0-9]+)\}:players", ROWS, "_fleeting"),
+        (r"session:\{([0-9]+)\}:players", ROWS, ""),
         (r"session:\{([0-9]+)\}:(?:visitors|viewers):.+", ("PFCOUNT",), "_fleeting"),
         (r"user:\{(\w+)\}", ("HGETALL",), "_user"),
         (r"user:\{(\w+)\}:sessions", ROWS, "_sessions"),
@@ -63,7 +63,7 @@ class Checks(Looks):
         (r"user:\{(\w+)\}:logins", ROWS, "_fleeting"),
         (r"user:\{(\w+)\}:referrals", ("HGETALL",), "_counters"),
         (r"user:\{(\w+)\}:signups", ("LRANGE", 0, -1), "_signups"),
-        (r"user:\{(\w+)\}:played", ROWS, ""),
+        (r"user:\{(\w+)\}:played", ROWS, "_played"),
         (r"user:\{(\w+)\}:clickers:.+", ("PFCOUNT",), "_fleeting"),
         (r"user:\{(\w+)\}:abandoned", ("GET",), "_old"),
     )
@@ -275,6 +275,14 @@ class Checks(Looks):
                 more = (length or 0) - int(sizes.get(i, 0))
                 add = self._size(user_id, i, more)
                 yield Finding(name, f"has {i}, whose bytes are not counted", add)
+
+    def _played(self, name: str, user_id: str, held: Iterable[bytes]) -> Look:
+        codes = [code.decode() for code in held]
+        pointers = yield [("GET", self.keys.share(code)) for code in codes]
+        for code, pointer in zip(codes, pointers, strict=True):
+            if not pointer:
+                strike = self._do("ZREM", self.keys.user(user_id, "played"), code)
+                yield Finding(name, f"lists {code}, which is gone", strike)
 
     def _sizes(self, name: str, user_id: str, held: Hash) -> Look:
         sizes = {i: int(size) for i, size in pairs(held).items()}

@@ -172,6 +172,7 @@ REPORT, PLAYED, ATTEMPT = script("report"), script("played"), script("attempt")
 
 UNCOUNTED = "uncounted"  # why a visit is not even looked at by the counters
 GENERAL = "*"  # the audience of a link that is for everyone
+LEFT_OVER = ("codes", "players")  # what a deletion takes away last
 BY_EMAIL, BY_LABEL = "mail:", "label:"  # what other audiences begin with
 
 
@@ -478,11 +479,20 @@ class Store:
         self.execute_many([("DEL", keys.token(digest)) for digest in digests])
         self._end_logins(self.execute("ZRANGE", keys.user(user_id, "logins"), 0, -1))
         self.execute(*FORGET([keys.referral(account.referral_code)], user_id))
+        self._strike_off(user_id)
         clickers = [f"clickers:{day}" for day in days_with_visitors()]
         self.execute("DEL", *keys.user_keys(user_id, *USER_PARTS, *clickers))
         for email in {account.email, account.pending_email} - {""}:
             pointer = keys.email(email_digest(email))
             self.execute(*FORGET([pointer], user_id), durable=True)
+
+    def _strike_off(self, user_id: str) -> None:
+        """Out of the players of what they played."""
+        played = self.execute("ZRANGE", self.keys.user(user_id, "played"), 0, -1)
+        pointers = [("GET", self.keys.share(code.decode())) for code in played]
+        places = [int(i) for i in self.execute_many(pointers) if i is not None]
+        players = [self.keys.session(session_id, "players") for session_id in places]
+        self.execute_many([("ZREM", key, user_id) for key in players])
 
     def _chunks(self, command: Command, size: int = 100) -> Iterator[list[Any]]:
         found = self.execute(*command)
@@ -727,8 +737,8 @@ class Store:
         """Take the session away in one step, then purge what pointed at it.
         Raises SessionNotFound, NotOwner."""
         keys = self._session_keys(session_id)
-        codes = self.execute(*REMOVE(keys, user_id, *days_with_visitors()))
-        self._purge(session_id, user_id, pairs(codes))
+        left = self.execute(*REMOVE(keys, user_id, *days_with_visitors()))
+        self._purge(session_id, user_id, *left)
 
     def _remove_sessions(self, session_ids: Sequence[int], user_id: str) -> None:
         """Several of a deleted account's, in as few round trips as one would take."""
@@ -741,21 +751,29 @@ class Store:
             elif isinstance(reply, Refusal):  # it was removed before, and not purged
                 self.purge(session_id, user_id)
             else:
-                self._purge(session_id, user_id, pairs(reply))
+                self._purge(session_id, user_id, *reply)
 
     def purge(self, session_id: int, owner: str) -> None:
         """Take away what is left of a session that is gone."""
-        codes = self.execute("HGETALL", self.keys.session(session_id, "codes"))
-        self._purge(session_id, owner, pairs(codes))
+        codes, players = (self.keys.session(session_id, p) for p in LEFT_OVER)
+        read = [("HGETALL", codes), ("ZRANGE", players, 0, -1)]
+        self._purge(session_id, owner, *self.execute_many(read))
 
-    def _purge(self, session_id: int, owner: str, codes: Mapping[str, str]) -> None:
-        """What points at a session, then its list of codes, then its place in its
-        owner's list."""
-        listed = ("DEL", self.keys.session(session_id, "codes"))
+    def _purge(
+        self, session_id: int, owner: str, codes: Any, players: Sequence[bytes]
+    ) -> None:
+        """What points at a session, then its lists of codes and players, then its place
+        in its owner's list."""
+        published = self._unpublish(pairs(codes), players)
+        lists = ("DEL", *(self.keys.session(session_id, part) for part in LEFT_OVER))
         last = self.unlist(session_id, owner)
-        self.execute_many([*self._unpublish(codes), listed, last], durable=True)
+        self.execute_many([*published, lists, last], durable=True)
 
-    def _unpublish(self, codes: Mapping[str, str]) -> Iterator[Command]:
+    def _unpublish(
+        self, codes: Mapping[str, str], players: Iterable[bytes]
+    ) -> Iterator[Command]:
+        for player in players if codes else ():
+            yield ("ZREM", self.keys.user(player.decode(), "played"), *codes)
         for code, audience in codes.items():
             yield ("DEL", self.keys.share(code))
             if audience.startswith(BY_EMAIL):
@@ -846,8 +864,10 @@ class Store:
         """Take one link back: dead at once, its counts stay in the session's. Raises
         SessionNotFound, NotOwner, ShareNotFound."""
         keys = self._session_keys(session_id)
-        audience = self.execute(*REVOKE(keys, user_id, code, *days_with_visitors()))
-        self.execute_many([*self._unpublish({code: audience.decode()})], durable=True)
+        ended = REVOKE(keys, user_id, code, *days_with_visitors())
+        audience, players = self.execute(*ended)
+        published = self._unpublish({code: audience.decode()}, players)
+        self.execute_many([*published], durable=True)
 
     def _find_place(self, code: str) -> Place:
         """Where a code may lead to. Raises NotShared."""
@@ -936,8 +956,7 @@ class Store:
         if referral_code is None or deleting:
             raise NotShared
         if new:
-            keys = self.keys.user_keys(viewer, "played")
-            self.execute(*PLAYED(keys, code, now))
+            self._note_played(viewer, code, now)
         session = SharedSession(
             *_slideshow(shown),
             owner_name=(name or b"").decode(),
@@ -946,6 +965,16 @@ class Store:
             updated_at=updated.decode(),
         )
         return session, unpack_media(media)
+
+    def _note_played(self, user_id: str, code: str, now: int) -> None:
+        """Keep what somebody played in their list, unless the link ends meanwhile: PLAY
+        has noted them, so that either its end finds this list or we see its end."""
+        keys = self.keys.user_keys(user_id, "played")
+        session = functools.partial(self.keys.session, self._place(code).session_id)
+        listed = ("HEXISTS", session("codes"), code)
+        noted = [PLAYED(keys, code, now), ("EXISTS", session()), listed]
+        if not all(self.execute_many(noted)):
+            self.execute("ZREM", keys[1], code)
 
     def played(self, user_id: str) -> list[Played]:
         """What the user has played, newest first, but for what is paused; what is gone

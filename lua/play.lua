@@ -1,6 +1,6 @@
 #!lua
 -- A shared session is given in full, and its play counted, once per person in half an
--- hour.
+-- hour. Who played is noted, so that the end of a link finds the lists that it is in.
 -- KEYS: the session's keys on that day.
 -- ARGV: code, day, oldest day kept, viewer's id, the time in seconds.
 -- Reply: {1 where a play was counted, owner, what it shows, updatedAt, media}.
@@ -18,9 +18,7 @@ if viewer ~= owner then
   local last = redis.call('ZSCORE', players, viewer)
   if not last or now - tonumber(last) >= 1800 then
     new = 1
-    redis.call('ZREMRANGEBYSCORE', players, '-inf', now - 1800)
     redis.call('ZADD', players, now, viewer)
-    redis.call('EXPIRE', players, 1800)
     count('plays', 1)
   end
 end

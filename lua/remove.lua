@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- A session is gone for everyone. Its codes stay listed, out of sight, until what points
--- at it is purged.
+-- A session is gone for everyone. Its codes and players stay listed, out of sight, until
+-- what points at it is purged.
 -- KEYS: the session's keys.  ARGV: the owner's id, days with visitors…
--- Reply: {code, audience, …}.
+-- Reply: {{code, audience, …}, players}.
 -- Refuses: SESSION_NOT_FOUND; NOT_OWNER.
 -- Race closed: a session half deleted; a code that was chosen and not yet listed.
 -- include parts/session
 -- include parts/owned
 local chosen = redis.call('HGETALL', shares)
 local counted = redis.call('HKEYS', links)
-redis.call('DEL', session, media, shares, links, stats, daily, referrers, players)
+redis.call('DEL', session, media, shares, links, stats, daily, referrers)
 for i = 1, #chosen, 2 do redis.call('HSETNX', codes, chosen[i + 1], chosen[i]) end
 local stem = string.gsub(visitors, '[^:]*$', '')
 local seen = string.gsub(viewers, '[^:]*$', '')
@@ -20,4 +20,4 @@ for i = 2, #ARGV do
     if code then redis.call('DEL', stem .. ARGV[i] .. ':' .. code) end
   end
 end
-return redis.call('HGETALL', codes)
+return {redis.call('HGETALL', codes), redis.call('ZRANGE', players, 0, -1)}

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- An owner takes one link back; what it counted stays in the session's numbers.
 -- KEYS: the session's keys.  ARGV: the owner's id, code, days with visitors…
--- Reply: the audience that it had.
+-- Reply: {the audience that it had, players of the session}.
 -- Refuses: SESSION_NOT_FOUND; NOT_OWNER; SHARE_NOT_FOUND.
 -- Race closed: a share that still hands out what is revoked; it finds no code to seal.
 -- include parts/session
@@ -20,4 +20,4 @@ end
 for i = 3, #ARGV do
   redis.call('DEL', string.gsub(visitors, '[^:]*$', '') .. ARGV[i] .. ':' .. code)
 end
-return audience
+return {audience, redis.call('ZRANGE', players, 0, -1)}

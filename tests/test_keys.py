@@ -150,7 +150,6 @@ LIVES = {  # part of a key's name → seconds
     ":logins": 7 * 86_400,
     "limits:": 3600,
     "probe": 60,
-    ":players": 1800,
     today(): 2 * 86_400,
 }
 
