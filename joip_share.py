@@ -1805,7 +1805,7 @@ def shared_page(pasted: str) -> Response:
 def preview_response(opened: Opened, signed_in: bool) -> Response:
     """The page of an opened link; it tells when it is shown, unless that is no news."""
     code = opened.preview.share_code
-    kind = {"": SHOWN, "prefetch": AHEAD}.get(opened.reason, "")
+    kind = {"": SHOWN, "head": SHOWN, "prefetch": AHEAD}.get(opened.reason, "")
     followed = f"?r={referral_followed()}" if kind == AHEAD else ""
     html = application().preview_page(
         opened.preview,
