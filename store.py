@@ -770,7 +770,7 @@ class Store:
         self.execute_many([*published, lists, last], durable=True)
 
     def _unpublish(
-        self, codes: Mapping[str, str], players: Iterable[bytes]
+        self, codes: Mapping[str, str], players: Iterable[bytes] = ()
     ) -> Iterator[Command]:
         for player in players if codes else ():
             yield ("ZREM", self.keys.user(player.decode(), "played"), *codes)
@@ -967,13 +967,16 @@ class Store:
         return session, unpack_media(media)
 
     def _note_played(self, user_id: str, code: str, now: int) -> None:
-        """Keep what somebody played in their list, unless the link ends meanwhile: PLAY
-        has noted them, so that either its end finds this list or we see its end."""
+        """Keep what somebody played in their list, unless the link or they end meanwhile:
+        PLAY has noted them, so that either its end finds this list or we see its end."""
         keys = self.keys.user_keys(user_id, "played")
         session = functools.partial(self.keys.session, self._place(code).session_id)
         listed = ("HEXISTS", session("codes"), code)
-        noted = [PLAYED(keys, code, now), ("EXISTS", session()), listed]
-        if not all(self.execute_many(noted)):
+        note = [PLAYED(keys, code, now), ("EXISTS", session()), listed]
+        noted, *standing = self.execute_many(note)
+        if not noted:
+            self.execute("ZREM", session("players"), user_id)
+        elif not all(standing):
             self.execute("ZREM", keys[1], code)
 
     def played(self, user_id: str) -> list[Played]:
