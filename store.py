@@ -575,8 +575,15 @@ class Store:
     def list_tokens(self, user_id: str) -> list[Token]:
         """The account's tokens without their secrets, oldest first."""
         rows = pairs(self.execute("HGETALL", self.keys.user(user_id, "tokens")))
-        tokens = [msgspec.json.decode(row, type=Token) for row in rows.values()]
-        return sorted(tokens, key=lambda token: (token.created_at, token.id))
+        stored = map(decode_stored_token, rows.values())
+        listed = sorted(stored, key=lambda token: (token.created_at, token.id))
+        exist = [("EXISTS", self.keys.token(token.digest)) for token in listed]
+        written = self.execute_many(exist)  # else a crash came between, or comes now
+        return [
+            Token(token.id, token.name, token.created_at)
+            for token, stands in zip(listed, written, strict=True)
+            if stands
+        ]
 
     def delete_token(self, user_id: str, token_id: str) -> None:
         """Take a token back, at once. Raises TokenNotFound."""
