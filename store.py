@@ -431,7 +431,7 @@ class Store:
         keys = self.keys.user_keys(user_id, "logins")
         ending, kept = ("", "") if keep_login is None else ("1", keep_login)
         change = CHANGE_ACCOUNT(keys, checked, ending, kept, *flat(fields))
-        self._end_logins(self.execute(*change, durable=True))
+        self._end_logins(user_id, self.execute(*change, durable=True))
 
     def change_email(self, account: Account, email: str) -> None:
         """Give an account another email. Raises EmailTaken, WrongPassword.
@@ -477,7 +477,8 @@ class Store:
         tokens = pairs(self.execute("HGETALL", keys.user(user_id, "tokens")))
         digests = [decode_stored_token(row).digest for row in tokens.values()]
         self.execute_many([("DEL", keys.token(digest)) for digest in digests])
-        self._end_logins(self.execute("ZRANGE", keys.user(user_id, "logins"), 0, -1))
+        logins = self.execute("ZRANGE", keys.user(user_id, "logins"), 0, -1)
+        self._end_logins(user_id, logins)
         self.execute(*FORGET([keys.referral(account.referral_code)], user_id))
         self._strike_off(user_id)
         clickers = [f"clickers:{day}" for day in days_with_visitors()]
@@ -514,12 +515,13 @@ class Store:
             LOGIN_SECONDS,
             self.limits.logins,
         )
-        self._end_logins(self.execute(*announce))
+        self._end_logins(user_id, self.execute(*announce))
         login = keys.login(login_id)
         written = KEEP([login], value, LOGIN_SECONDS)
         listed = ("ZSCORE", logins, login_id)
-        if self.execute_many([written, listed], durable=True)[1] is None:
-            self.execute("DEL", login)
+        score = self.execute_many([written, listed], durable=True)[1]
+        if not float(score or 0):
+            self.end_login(login_id, user_id)
             raise WrongPassword
 
     def renew_login(self, login_id: str, user_id: str, value: bytes) -> None:
@@ -550,10 +552,11 @@ class Store:
         commands = [("DEL", self.keys.login(login_id)), *([listed] if user_id else [])]
         self.execute_many(commands, durable=True)
 
-    def _end_logins(self, login_ids: Iterable[bytes]) -> None:
-        ended = [("DEL", self.keys.login(i.decode())) for i in login_ids]
-        if ended:
-            self.execute_many(ended, durable=True)
+    def _end_logins(self, user_id: str, login_ids: Sequence[bytes]) -> None:
+        if login_ids:
+            ended = [("DEL", self.keys.login(i.decode())) for i in login_ids]
+            unlist = ("ZREM", self.keys.user(user_id, "logins"), *login_ids)
+            self.execute_many([*ended, unlist], durable=True)
 
     # Tokens
 

@@ -3,7 +3,8 @@
 -- KEYS: account, logins.
 -- ARGV: the password's hash that was checked ('' for none), '1' where all logins but one
 --   end, that login's id, then field, value, …
--- Reply: the ids of logins that end.
+-- Reply: the ids of logins that end; they are struck off (scored 0), and go from the list
+--   when they are gone, so that a crash between is made good by the next sign-in.
 -- Refuses: USER_NOT_FOUND; WRONG_PASSWORD where it was changed meanwhile.
 -- Race closed: two who change one password, and both believe that theirs is it.
 -- include parts/account
@@ -19,7 +20,7 @@ if ending == '1' then
   for _, login in ipairs(redis.call('ZRANGE', logins, 0, -1)) do
     if login ~= kept then
       ended[#ended + 1] = login
-      redis.call('ZREM', logins, login)
+      redis.call('ZADD', logins, 0, login)
     end
   end
 end
