@@ -13,4 +13,4 @@ mkdir "$data/appendonlydir" # fails where there is one: nothing is written over
 cp "$backup" "$data/appendonlydir/appendonly.aof.1.base.rdb"
 echo "file appendonly.aof.1.base.rdb seq 1 type b" \
     > "$data/appendonlydir/appendonly.aof.manifest"
-chown -R --reference="$data" "$data/appendonlydir"
+chown -R "$(stat -c %u:%g "$data")" "$data/appendonlydir"
