@@ -29,7 +29,7 @@ from records import (
     pairs,
     unpack_media,
 )
-from store import BY_EMAIL, FORGET, SETTLED, email_digest
+from store import BY_EMAIL, FORGET, LEFT_OVER, SETTLED, email_digest
 
 Hash = Mapping[bytes, bytes]
 SLACK = 10_000  # bytes: of a session's fields is counted what they took at first
@@ -80,10 +80,9 @@ class Checks(Looks):
         return self._do(*FORGET([self.keys.prefix + name], target))
 
     def left_over(self, name: str, whose: str) -> Mend:
-        codes = name == f"session:{{{whose}}}:codes"
-        return (
-            partial(self.store.purge, int(whose), "") if codes else self._delete(name)
-        )
+        if name.rpartition(":")[2] in LEFT_OVER:
+            return partial(self.store.purge, int(whose), "")
+        return self._delete(name)
 
     def _publish(self, code: str, session_id: str, audience: str) -> Mend:
         return partial(self.store.publish, code, int(session_id), audience)
