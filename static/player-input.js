@@ -78,7 +78,8 @@ export function followKeys({ show, wake, fullscreen, sound, leave, busy }) {
   };
   const own = (target, key) =>
     (key === " " && target.closest("a, button")) ||
-    (key !== "Escape" && target.closest("input"));
+    (key.startsWith("Arrow") && target.closest("input[type=range]")) ||
+    (key !== "Escape" && target.closest("input[readonly]"));
 
   addEventListener("keydown", (event) => {
     const { key, target, ctrlKey, metaKey, altKey } = event;

@@ -13,11 +13,17 @@ export function makeNotices({ part }) {
     part("notice").replaceChildren();
   }
 
+  /** Returns what takes this notice back, if it is still there. */
   function say(text, action, run) {
+    const words = document.createTextNode(text);
     hush();
-    part("notice").append(text);
+    part("notice").append(words);
     timer = setTimeout(hush, SHORT);
-    if (!action) return;
+    if (action) offer(action, run);
+    return () => words.isConnected && hush();
+  }
+
+  function offer(action, run) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = action;
@@ -28,17 +34,16 @@ export function makeNotices({ part }) {
     part("notice").append(" ", button);
   }
 
-  return { say, hush };
+  return { say };
 }
 
 /** While nothing comes: a wheel, then a way on; and the names of what is left out. */
 export function tellWaiting({ part, player, show, notices, nameOf }) {
   let timers = [];
-  let offered = false;
+  let takeBack = () => {};
 
   function offer() {
-    offered = true;
-    notices.say("Still loading…", "Skip", show.skip);
+    takeBack = notices.say("Still loading…", "Skip", show.skip);
   }
 
   function follow({ detail: { waiting } }) {
@@ -46,8 +51,7 @@ export function tellWaiting({ part, player, show, notices, nameOf }) {
     timers = [];
     part("wheel").hidden = true;
     player.setAttribute("aria-busy", waiting);
-    if (offered) notices.hush();
-    offered = false;
+    takeBack();
     if (!waiting) return;
     timers.push(setTimeout(() => (part("wheel").hidden = false), SOON));
     timers.push(setTimeout(offer, LONG));

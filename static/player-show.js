@@ -53,7 +53,6 @@ export class Show extends EventTarget {
     this.#clear();
     Object.assign(this, { position, step, stopped: false });
     this.#tell("move");
-    this.#wait(true);
     try {
       await this.#find(mine);
     } catch (error) {
@@ -158,6 +157,7 @@ export class Show extends EventTarget {
   async #find(mine) {
     for (;;) {
       const { index } = this;
+      this.#wait(true);
       const item = await this.media.item(index ?? 0);
       if (!mine()) return;
       if (!this.#follow(index)) continue;

@@ -1,8 +1,10 @@
-"""A host of pictures and videos for the player's tests: good ones, slow, stalling, broken.
+"""A host of media for the player's tests: good ones, slow, stalling and broken ones.
 
-`clips/film.webm` is six seconds of changing colours and a tone, made by
-ffmpeg -f lavfi -i "gradients=s=160x90:r=10:d=6:c0=0x0b6e74:c1=0xffd98a:speed=0.05,format=yuv420p"
--f lavfi -i "sine=f=330:d=6" -c:v libvpx -b:v 24k -g 10 -c:a libopus -b:a 12k -ac 1 film.webm
+`clips/film.webm` is twenty seconds of changing colours and a tone, made by
+
+ffmpeg -f lavfi -i "gradients=s=160x90:r=5:d=20:c0=0x0b6e74:c1=0xffd98a:speed=0.02,\
+format=yuv420p" -f lavfi -i "sine=f=330:d=20" -c:v libvpx -b:v 8k -crf 50 -g 10 \
+-c:a libopus -b:a 6k -ac 1 -cues_to_front 1 -cluster_time_limit 2000 film.webm
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from urllib.parse import urlsplit
 FILM = (Path(__file__).parent / "clips" / "film.webm").read_bytes()
 CAPTIONS = b"""WEBVTT
 
-00:00.000 --> 00:02.000
+00:00.000 --> 00:20.000
 A <b>wave</b> comes in.
-
-00:02.000 --> 00:06.000
-And goes out again.
 """
+CLUSTER = b"\x1f\x43\xb6\x75"  # what each two seconds of a WebM begin with
+STALL = FILM.index(CLUSTER, len(FILM) * 2 // 3)
+# A void element (RFC 8794, 11.3.2): chromium sees what came only by blocks of 32 KiB.
+VOID = b"\xec\x10\x04\x00\x00" + bytes(0x40000)
 
 
 def picture(colour: str, width: int = 400, height: int = 300) -> bytes:
@@ -35,8 +38,8 @@ def picture(colour: str, width: int = 400, height: int = 300) -> bytes:
 
 
 class MediaServer(ThreadingHTTPServer):
-    """Serves /picture/COLOUR, /film.webm and /captions.vtt. Before the last part of a path,
-    `/slow/` holds the answer back until `release`, `/stall/` stops after a third of it."""
+    """Serves /picture/COLOUR, /film.webm and /captions.vtt. `/slow/` in a path holds an
+    answer back until `release`, `/stall/` stops a film after two thirds."""
 
     daemon_threads = True
 
@@ -80,6 +83,8 @@ class Handler(BaseHTTPRequestHandler):
         body, content_type = self._medium(path.rpartition("/")[2], path)
         if "/slow/" in path:
             self.server.wait()
+        if "/stall/" in path:
+            body = FILM[:STALL] + VOID + FILM[STALL:]
         self._send(body, content_type, stall="/stall/" in path)
 
     def _medium(self, name: str, path: str) -> tuple[bytes, str]:
@@ -110,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Access-Control-Allow-Origin", "*")
         self.end_headers()
         if stall:
-            self.wfile.write(body[start : len(body) // 3])
+            self.wfile.write(body[start : STALL + len(VOID)])
             self.server.wait()
         else:
             self.wfile.write(body[start:end])

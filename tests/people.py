@@ -1,0 +1,113 @@
+"""People with browsers, for the tests of the pages: each with cookies of their own."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+
+from playwright.sync_api import expect
+
+from servers import PERSON
+
+ARGS = [
+    "--no-sandbox", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
+PATIENCE = 15_000  # ms
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+
+
+class Person:
+    """Somebody with cookies of their own; whatever the console complains of is kept."""
+
+    def __init__(self, browser, site, **options):
+        self.url = site.url
+        usual = {"viewport": WIDE, "user_agent": PERSON}
+        self.context = browser.new_context(**usual | options)
+        self.context.set_default_timeout(PATIENCE)
+        self.page = self.context.new_page()
+        self.expected = []  # parts of addresses that are meant to fail
+        self.complaints = []
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _note(self, message):
+        text = f"{message.text} {message.location['url']}"
+        if message.type in ("error", "warning") and not any(
+            part in text for part in self.expected
+        ):
+            self.complaints.append(text)
+
+    def __getattr__(self, name):
+        return getattr(self.page, name)
+
+    def go(self, path):
+        """Open a path of the service, or an address."""
+        self.page.goto(path if path.startswith("http") else self.url + path)
+
+    def press(self, name, exact=False):
+        """Click the button of that name."""
+        self.page.get_by_role("button", name=name, exact=exact).click()
+
+    def follow(self, name):
+        """Click the first link of that name."""
+        self.page.get_by_role("link", name=name).first.click()
+
+    def heading(self, name):
+        """Wait for the page of that name."""
+        expect(self.page.get_by_role("heading", name=name, level=1)).to_be_visible()
+
+    def borrow(self, client):
+        """Take over an API client's cookies."""
+        for cookie in client.cookies:
+            given = {"name": cookie.name, "value": cookie.value, "url": self.url}
+            self.context.add_cookies([given])
+        return self
+
+    def finger(self, start, end):
+        """Draw a finger over the screen, by the browser's own input."""
+        touch = self.context.new_cdp_session(self.page)
+        for step in range(11):
+            x, y = (a + (b - a) * step / 10 for a, b in zip(start, end, strict=True))
+            kind = "touchMove" if step else "touchStart"
+            event = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+            touch.send("Input.dispatchTouchEvent", event)
+        lifted = {"type": "touchEnd", "touchPoints": []}
+        touch.send("Input.dispatchTouchEvent", lifted)
+
+    def colours(self, box):
+        """The colours of the pixels in a box of the screen, and how often each is."""
+        png = base64.b64encode(self.page.screenshot(clip=box)).decode()
+        paper = self.context.new_page()
+        pixels = paper.evaluate(PIXELS, png)
+        paper.close()
+        return Counter(map(tuple, pixels))
+
+
+PIXELS = """async (png) => {
+  const image = new Image();
+  image.src = `data:image/png;base64,${png}`;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0);
+  const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+  const colour = (_, n) => [...data.slice(n * 4, n * 4 + 3)];
+  return Array.from({ length: data.length / 4 }, colour);
+}"""
+
+
+def contrast(one, other):
+    """The contrast ratio of two colours (WCAG 2.2)."""
+    lights = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lights[0] + 0.05) / (lights[1] + 0.05)
+
+
+def luminance(colour):
+    """The relative luminance of an sRGB colour (WCAG 2.2)."""
+    parts = [value / 255 for value in colour]
+    linear = [
+        p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+    ]
+    return sum(p * w for p, w in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
