@@ -23,6 +23,7 @@ def units(tmp_path):
     """A folder with the units, for this checkout."""
     for name in UNITS:
         text = (DEPLOY / name).read_text()
+        text = text.replace("/srv/joip-share/.venv/bin", str(BIN))
         (tmp_path / name).write_text(text.replace("/srv/joip-share", str(ROOT)))
     return tmp_path
 
