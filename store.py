@@ -977,8 +977,8 @@ class Store:
         return session, unpack_media(media)
 
     def _note_played(self, user_id: str, code: str, now: int) -> None:
-        """Keep what somebody played in their list, unless the link or they end meanwhile:
-        PLAY has noted them, so that either its end finds this list or we see its end."""
+        """Keep what somebody played in their list, unless the link or they end: PLAY
+        has noted them, so that either the end finds this list or we see the end."""
         keys = self.keys.user_keys(user_id, "played")
         session = functools.partial(self.keys.session, self._place(code).session_id)
         listed = ("HEXISTS", session("codes"), code)
