@@ -1,67 +1,84 @@
-"""The owner's numbers: days, referrers, CSV."""
+"""The owner's numbers: days, links, referrers, CSV."""
 
 import csv
 import io
 import re
 
+import fakeredis
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import joip_share
-from conftest import Visitor
+from clock import today
+from conftest import World
+from records import Visit
+from shown import visit
 
 DAY = 86_400
 COUNTERS = ["opens", "views", "visitors", "plays", "signups"]
+LINK_COUNTERS = ["opens", "visitors", "plays", "signups"]
+
+
+@pytest.fixture(scope="module")
+def town():
+    """One application for all tests here."""
+    given = joip_share.Settings(ratelimit_enabled=False)
+    return World.within(joip_share.create_app(given, fakeredis.FakeStrictRedis()))
 
 
 @pytest.fixture
-def owner(place):
-    """An owner with a new shared session."""
-    owner = place.owner
-    owner.session = owner.make_session()
-    owner.code = owner.share(owner.session)["shareCode"]
-    owner.stats = f"/api/sessions/{owner.session}/stats"
-    return owner
+def world(town):
+    """The same people, with a session that nobody has seen, and its numbers' path."""
+    town.session_id = town.owner.make_session()
+    town.code = town.owner.share(town.session_id)["shareCode"]
+    town.stranger = town.newcomer()
+    town.path = f"/api/sessions/{town.session_id}/stats"
+    return town
 
 
-@pytest.fixture
-def visitor(place):
-    """A stranger with a browser."""
-    return Visitor(place)
+def told(world, query=""):
+    answer = world.owner.get(world.path + query)
+    assert answer.status_code == 200, answer.text
+    return answer.json
 
 
-def come_from(visitor, owner, referer):
-    answer = visitor.get(
-        f"/api/shared/{owner.code}/preview", headers={"Referer": referer}
+def come_from(world, referer):
+    answer = world.stranger.get(
+        f"/api/shared/{world.code}/preview", headers={"Referer": referer}
     )
     assert answer.status_code == 200
 
 
-def referrers(owner):
-    return {
-        row["host"]: row["opens"] for row in owner.get(owner.stats).json["referrers"]
-    }
+def referrers(world):
+    return {row["host"]: row["opens"] for row in told(world)["referrers"]}
 
 
-def test_stats_of_a_session_that_nobody_saw_are_zeros(owner):
-    answer = owner.get(owner.stats)
-    assert answer.status_code == 200
-    told = answer.json
-    assert set(told) == {"totals", "excluded", "daily", "referrers"}
-    assert told["totals"] == dict.fromkeys(COUNTERS, 0)
-    assert told["excluded"] == dict.fromkeys(["head", "bot", "prefetch", "owner"], 0)
-    assert told["referrers"] == []
-    assert len(told["daily"]) == 30
-    for day in told["daily"]:
+def test_stats_of_a_session_that_nobody_saw_are_zeros(world):
+    stats = told(world)
+    assert set(stats) == {"totals", "excluded", "daily", "referrers", "links"}
+    assert stats["totals"] == dict.fromkeys(COUNTERS, 0)
+    assert stats["excluded"] == dict.fromkeys(["head", "bot", "prefetch", "owner"], 0)
+    assert stats["referrers"] == []
+    assert len(stats["daily"]) == 30
+    for day in stats["daily"]:
+        assert set(day) == {"date", *COUNTERS}
         assert [day[counter] for counter in COUNTERS] == [0] * 5
+    (link,) = stats["links"]
+    assert link["shareCode"] == world.code
+    assert [link[counter] for counter in LINK_COUNTERS] == [0] * 4
+
+
+def test_stats_of_a_session_that_was_never_shared_have_no_links(world):
+    world.path = f"/api/sessions/{world.owner.make_session()}/stats"
+    assert told(world)["links"] == []
 
 
 @pytest.mark.parametrize("days", [1, 2, 30, 364, 365])
-def test_days_are_whole_and_oldest_first(owner, visitor, days):
-    visitor.get(f"/shared/{owner.code}")
-    daily = owner.get(f"{owner.stats}?days={days}").json["daily"]
-    expected = [joip_share.today(ago) for ago in reversed(range(days))]
+def test_days_are_whole_and_oldest_first(world, days):
+    world.stranger.get(f"/shared/{world.code}")
+    daily = told(world, f"?days={days}")["daily"]
+    expected = [today(ago) for ago in reversed(range(days))]
     assert [day["date"] for day in daily] == expected
     assert [day["opens"] for day in daily] == [0] * (days - 1) + [1]
 
@@ -71,58 +88,107 @@ BAD_DAYS = ["0", "366", "-1", "1.5", "1e2", "", "x", "+5", "%20", "%D9%A3", "9" 
 
 @pytest.mark.parametrize("kind", ["", ".csv"])
 @pytest.mark.parametrize("days", BAD_DAYS)
-def test_other_days_are_refused(owner, kind, days):
-    answer = owner.get(f"{owner.stats}{kind}?days={days}")
+def test_other_days_are_refused(world, kind, days):
+    answer = world.owner.get(f"{world.path}{kind}?days={days}")
     assert answer.status_code == 400
     assert answer.json["details"][0]["field"] == "days"
 
 
-@pytest.mark.parametrize("kind", ["", ".csv"])
-def test_stats_are_the_owners_alone(place, owner, visitor, kind):
-    path = owner.stats + kind
-    assert visitor.get(path).status_code == 401
-    assert place.guest.get(path).status_code == 403
-    assert owner.get(f"/api/sessions/0/stats{kind}").status_code == 400
-    assert owner.get(f"/api/sessions/999999/stats{kind}").status_code == 404
-    owner.delete(f"/api/sessions/{owner.session}")
-    assert owner.get(path).status_code == 404
+@pytest.mark.parametrize("kind", ["", ".csv", ".csv?by=link"])
+def test_stats_are_the_owners_alone(world, kind):
+    path = world.path + kind
+    assert world.stranger.get(path).status_code == 401
+    assert world.guest.get(path).status_code == 403
+    assert world.owner.get(f"/api/sessions/0/stats{kind}").status_code == 400
+    assert world.owner.get(f"/api/sessions/999999/stats{kind}").status_code == 404
+    world.owner.delete(f"/api/sessions/{world.session_id}")
+    assert world.owner.get(path).status_code == 404
 
 
-def test_stats_of_a_paused_session_stay(owner, visitor):
-    visitor.get(f"/shared/{owner.code}")
-    owner.patch(f"/api/sessions/{owner.session}", json={"isPublic": False})
-    assert owner.get(owner.stats).json["totals"]["opens"] == 1
+def test_stats_of_a_paused_session_stay(world):
+    world.stranger.get(f"/shared/{world.code}")
+    world.owner.patch(f"/api/sessions/{world.session_id}", json={"isPublic": False})
+    assert told(world)["totals"]["opens"] == 1
+    assert [link["opens"] for link in told(world)["links"]] == [1]
 
 
-def test_csv_is_the_daily_series_by_rfc_4180(owner, visitor):
-    visitor.get(f"/shared/{owner.code}")
-    answer = owner.get(f"{owner.stats}.csv?days=7")
+def test_each_link_is_told_with_its_audience_and_the_general_one_first(world):
+    newsletter = world.owner.share(world.session_id, label="news")["shareCode"]
+    bob = world.owner.share(world.session_id, email="bob@example.com")["shareCode"]
+    for code in (newsletter, newsletter, bob):
+        visit(world.stranger, f"/shared/{code}")
+    links = told(world)["links"]
+    assert links[0]["shareCode"] == world.code
+    rows = {(link["label"], link["email"]): link["opens"] for link in links}
+    assert rows == {
+        (None, None): 0, ("news", None): 2, (None, "bob@example.com"): 1
+    }  # fmt: skip
+    world.owner.delete(f"/api/sessions/{world.session_id}/shares/{newsletter}")
+    assert {link["shareCode"] for link in told(world)["links"]} == {world.code, bob}
+    assert told(world)["totals"]["opens"] == 3
+
+
+# CSV
+
+
+def table(world, query):
+    answer = world.owner.get(f"{world.path}.csv{query}")
     assert answer.status_code == 200
     assert answer.mimetype == "text/csv"
     assert "attachment" in answer.headers["Content-Disposition"]
-    lines = answer.text.split("\r\n")
-    assert lines[0] == "date,opens,views,visitors,plays,signups"
-    assert lines.pop() == ""
+    *lines, end = answer.text.split("\r\n")
+    assert end == ""
     assert "\n" not in "".join(lines)
-    daily = owner.get(f"{owner.stats}?days=7").json["daily"]
-    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    return lines[0], list(csv.DictReader(io.StringIO(answer.text, newline="")))
+
+
+def test_csv_is_the_daily_series_by_rfc_4180(world):
+    world.stranger.get(f"/shared/{world.code}")
+    head, rows = table(world, "?days=7")
+    assert head == "date,opens,views,visitors,plays,signups"
+    daily = told(world, "?days=7")["daily"]
     assert rows == [{name: str(value) for name, value in day.items()} for day in daily]
+
+
+def test_csv_by_link_has_a_row_for_each(world):
+    world.owner.share(world.session_id, label='He said "x", twice')
+    world.owner.share(world.session_id, userId=world.guest.user["id"])
+    world.stranger.get(f"/shared/{world.code}")
+    head, rows = table(world, "?by=link")
+    names = "shareCode,label,email,userId,createdAt,opens,visitors,plays,signups"
+    assert head == names
+    links = told(world)["links"]
+    for row, link in zip(rows, links, strict=True):
+        assert row == {
+            name: "" if link[name] is None else str(link[name])
+            for name in names.split(",")
+        }
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_no_spreadsheet_takes_a_label_for_a_formula(world, label):
+    """OWASP, CSV injection."""
+    world.owner.share(world.session_id, label=label)
+    _, rows = table(world, "?by=link")
+    assert [row["label"] for row in rows] == ["", f"'{label}"]
 
 
 def test_totals_of_visitors_are_the_sum_of_the_days(clock, app):
     clock(-DAY)
-    store = app.store
-    owner = store.register("owner@example.com", "", "-")
-    session = store.create_session(owner, joip_share.NewSession("A walk"))
-    code = store.share(session.id, owner.id)
+    world = World.within(app)
     for day in range(5):
         clock(day * DAY)
         for n in range(day + 1):
-            visit = joip_share.Visit(reason="", visitor=b"%d" % n)
-            store.open_shared(code, visit)
-    told = store.session_stats(session.id, owner.id, 5)
-    assert [day["visitors"] for day in told.daily] == [1, 2, 3, 4, 5]
-    assert told.totals["visitors"] == 15
+            seen = Visit(reason="", visitor=b"%d" % n)
+            world.store.open_shared(world.code, seen)
+    path = f"/api/sessions/{world.session_id}/stats?days=5"
+    world.owner.post(
+        "/api/login", json={"email": "owner@example.com", "password": "long enough"}
+    )
+    stats = world.owner.get(path).json
+    assert [day["visitors"] for day in stats["daily"]] == [1, 2, 3, 4, 5]
+    assert stats["totals"]["visitors"] == 15
+    assert [link["visitors"] for link in stats["links"]] == [15]
 
 
 # Referrers
@@ -140,11 +206,9 @@ HOSTS = [
 
 
 @pytest.mark.parametrize(("referer", "host"), HOSTS)
-def test_only_the_host_of_a_referrer_is_kept_in_lower_case(
-    owner, visitor, referer, host
-):
-    come_from(visitor, owner, referer)
-    assert referrers(owner) == {host: 1}
+def test_only_the_host_of_a_referrer_is_kept_in_lower_case(world, referer, host):
+    come_from(world, referer)
+    assert referrers(world) == {host: 1}
 
 
 NONE = [
@@ -157,10 +221,10 @@ NONE = [
 
 
 @pytest.mark.parametrize("referer", NONE)
-def test_what_names_no_other_host_is_no_referrer(owner, visitor, referer):
-    come_from(visitor, owner, referer)
-    assert referrers(owner) == {}
-    assert owner.get(owner.stats).json["totals"]["opens"] == 1
+def test_what_names_no_other_host_is_no_referrer(world, referer):
+    come_from(world, referer)
+    assert referrers(world) == {}
+    assert told(world)["totals"]["opens"] == 1
 
 
 @settings(
@@ -173,39 +237,66 @@ def test_what_names_no_other_host_is_no_referrer(owner, visitor, referer):
         r"\Ahttps?://[^\r\n\0]{0,80}\Z", alphabet=st.characters(codec="latin-1")
     )
 )
-def test_no_referer_breaks_a_preview_or_is_kept_whole(owner, visitor, referer):
-    come_from(visitor, owner, referer)
-    for host in referrers(owner):
+def test_no_referer_breaks_a_preview_or_is_kept_whole(world, referer):
+    come_from(world, referer)
+    for host in referrers(world):
         assert re.fullmatch(r"[a-z0-9_.:-]{1,253}", host)
 
 
-def test_100_hosts_are_kept_the_rest_is_other_and_20_are_told(place, owner, visitor):
+def test_100_hosts_are_kept_the_rest_is_other_and_20_are_told(world):
     for n in range(105):
-        come_from(visitor, owner, f"https://host{n}.example/")
+        come_from(world, f"https://host{n}.example/")
     for n in range(18):
-        come_from(visitor, owner, f"https://host{n}.example/")
-    come_from(visitor, owner, "https://late.example/")
-    key = place.store.keys.session(owner.session, "referrers")
-    kept = [int(opens) for opens in place.store.execute("HVALS", key)]
+        come_from(world, f"https://host{n}.example/")
+    come_from(world, "https://late.example/")
+    key = world.store.keys.session(world.session_id, "referrers")
+    kept = [int(opens) for opens in world.store.execute("HVALS", key)]
     assert len(kept) == 101
     assert sum(kept) == 124
-    told = owner.get(owner.stats).json["referrers"]
-    assert len(told) == 20
-    assert told[0] == {"host": "other", "opens": 6}
-    assert [row["opens"] for row in told[1:19]] == [2] * 18
-    assert {row["host"] for row in told[1:19]} == {
+    rows = told(world)["referrers"]
+    assert len(rows) == 20
+    assert rows[0] == {"host": "other", "opens": 6}
+    assert [row["opens"] for row in rows[1:19]] == [2] * 18
+    assert {row["host"] for row in rows[1:19]} == {
         f"host{n}.example" for n in range(18)
     }
-    assert told[19]["opens"] == 1
+    assert rows[19]["opens"] == 1
 
 
-def test_only_opens_count_for_a_referrer(place, owner, visitor):
-    path, headers = f"/shared/{owner.code}", {"Referer": "https://example.org/"}
-    visitor.get(path, headers=headers, agent="curl/8.5.0")
-    visitor.open(path, "HEAD", headers=headers)
-    owner.get(path, headers=headers)
-    visitor.post(f"/api/shared/{owner.code}/seen", headers=headers)
-    place.guest.get(f"/api/shared/{owner.code}", headers=headers)
-    assert referrers(owner) == {}
-    visitor.get(path, headers=headers)
-    assert referrers(owner) == {"example.org": 1}
+def test_made_up_hosts_do_not_fill_the_hundred_for_good(clock, app):
+    """The fifty largest outlast the day, and there is room for new ones again."""
+    world = World.within(app)
+    path = f"/api/shared/{world.code}/preview"
+
+    def come(host, times=1):
+        for _ in range(times):
+            world.stranger.get(path, headers={"Referer": f"https://{host}/"})
+
+    clock(0)
+    come("real.example", 3)
+    for n in range(120):
+        come(f"spam{n}.example")
+    clock(DAY)
+    come("late.example", 2)
+    stats = world.owner.get(f"/api/sessions/{world.session_id}/stats?days=3").json
+    rows = {row["host"]: row["opens"] for row in stats["referrers"]}
+    assert rows["real.example"] == 3
+    assert rows["late.example"] == 2
+    key = world.store.keys.session(world.session_id, "referrers")
+    kept = [int(opens) for opens in world.store.execute("HVALS", key)]
+    assert len(kept) <= 101
+    assert sum(kept) == 125
+
+
+def test_only_opens_count_for_a_referrer(world):
+    path, headers = f"/shared/{world.code}", {"Referer": "https://example.org/"}
+    world.stranger.get(path, headers=headers, agent="curl/8.5.0")
+    world.stranger.open(path, "HEAD", headers=headers)
+    world.stranger.get(path, headers=headers | {"Sec-Purpose": "prefetch"})
+    world.stranger.get(path, headers=headers | {"Sec-Fetch-Dest": "image"})
+    world.owner.get(path, headers=headers)
+    world.stranger.post(f"/api/shared/{world.code}/seen", headers=headers)
+    world.guest.get(f"/api/shared/{world.code}", headers=headers)
+    assert referrers(world) == {}
+    world.stranger.get(path, headers=headers)
+    assert referrers(world) == {"example.org": 1}
