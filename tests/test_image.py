@@ -107,7 +107,7 @@ def test_the_images_steps_make_a_service_that_answers_and_stops(
 
     service = Process(image.command, tmp_path / "log", cwd=image.folder, env=env)
     with service:
-        wait_for(is_healthy, what="the health check")
+        wait_for(is_healthy, 60, "the health check")  # nothing is compiled yet
         for path in ("/", "/api/openapi.json", "/static/app.css"):
             answer = requests.get(url + path, headers={"User-Agent": PERSON}, timeout=5)
             assert answer.ok, path
