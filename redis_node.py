@@ -19,7 +19,7 @@ from redis_url import CONNECT, CONNECTION, EXCHANGE
 from scripts import Command, by_text
 
 COOLDOWN = 0.5  # seconds in which nobody asks a server that let somebody wait in vain
-LATE = 0.15  # seconds; Redis looks ten times a second whether a WAIT is over
+LATE = 0.3  # seconds by which Redis may end a WAIT late: it looks ten times a second
 
 Replies = tuple[list[Any], int]  # and how many replicas have what was written
 

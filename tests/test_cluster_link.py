@@ -160,7 +160,7 @@ def test_while_all_servers_hang_it_says_so_and_heals(cluster, link):
 
 def test_without_a_replica_nothing_is_durable(cluster):
     link = link_to(cluster, wait=1)
-    with link.deadline(0.3):
+    with link.deadline(0.5):
         assert kind(link.execute_many, [("SET", "a", 1)], True) == "NotReplicated"
     assert link.execute_many([("GET", "a")]) == [b"1"]
 
@@ -274,8 +274,12 @@ class Replicated(Cluster):
         super().start(add)
         serve_what_is_there(self)
         self.replicas = [self._replica(add, master) for master in self.nodes]
-        for node in self.nodes + self.replicas:
-            wait_for(lambda n=node: len(n.client.cluster("NODES")) == 6)
+        wait_for(lambda: all(map(self._is_ready, self.nodes + self.replicas)))
+
+    @staticmethod
+    def _is_ready(node):
+        state = node.client.execute_command("CLUSTER INFO")
+        return (state["cluster_state"], state["cluster_known_nodes"]) == ("ok", "6")
 
     def _replica(self, add, master):
         replica = add(self._node(bus := free_port()))

@@ -547,7 +547,7 @@ def test_what_is_durable_is_on_a_replica_or_raises(tmp_path):
             # Nothing is written now; what was read is not on a replica, though.
             assert kind(link.execute_many, [("GET", "n")], True) == "NotReplicated"
             assert link.execute("GET", "n") == b"2"
-            with link.deadline(0.2):
+            with link.deadline(0.5):
                 assert kind(link.execute_many, [("GET", "n")], True) == "NotReplicated"
         assert link.execute_many([("GET", "n")], durable=True) == [b"2"]
         assert kind(link_to(master, wait=2).execute_many, [("GET", "n")], True) == (
