@@ -26,7 +26,7 @@ from redis_link import (
     connect,
     script,
 )
-from servers import RedisServer, free_port, need, wait_for
+from servers import Process, RedisServer, free_port, need, wait_for
 
 
 def link_to(server: RedisServer, wait: int = 0) -> Link:
@@ -425,27 +425,70 @@ def test_a_unix_socket_is_spoken_to_as_well(tmp_path):
         assert link.execute_many([("SET", "a", 1), ("GET", "a")]) == [b"OK", b"1"]
 
 
-def test_tls_is_spoken_and_its_certificate_looked_at(tmp_path):
-    key, certificate, port = tmp_path / "key", tmp_path / "certificate", free_port()
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    """redis-server's options for TLS, by a certificate that nobody else trusts."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key", folder / "certificate"
     subprocess.run(
         [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
          "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
         check=True, capture_output=True,
     )  # fmt: skip
-    options = (
-        *("--tls-port", str(port), "--tls-auth-clients", "no"),
-        *("--tls-key-file", str(key), "--tls-cert-file", str(certificate)),
-    )
-    with RedisServer(tmp_path, *options) as server:
-        url = f"rediss://localhost:{port}/0?ssl_ca_certs="
-        link = connect(RedisUrl.parse(url + str(certificate)))
-        mine = link.execute("CLIENT", "ID")
-        assert [link.execute("CLIENT", "ID") for _ in range(3)] == [mine] * 3
+    return {
+        "tls-port": str(free_port()),
+        "tls-key-file": str(key),
+        "tls-cert-file": str(certificate),
+        "tls-ca-cert-file": str(certificate),
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",  # of Sentinels, too
+        "tls-cluster": "yes",
+    }
+
+
+def as_arguments(options: dict[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def is_spoken_to_by_tls(url: str, certificate: str) -> bool:
+    """Whether it answers to who trusts the certificate, and to nobody else."""
+    link = connect(RedisUrl.parse(f"{url}?ssl_ca_certs={certificate}"))
+    wait_for(lambda: answers(link))
+    assert link.execute_many([("SET", "a", 1), ("GET", "a")]) == [b"OK", b"1"]
+    return not answers(connect(RedisUrl.parse(url)))
+
+
+def test_tls_is_spoken_on_one_connection(tmp_path, tls):
+    with RedisServer(tmp_path, *as_arguments(tls)) as server:
+        url = f"rediss://127.0.0.1:{tls['tls-port']}/0"
+        assert is_spoken_to_by_tls(url, tls["tls-cert-file"])
+        url += f"?ssl_ca_certs={tls['tls-cert-file']}"
+        link = connect(RedisUrl.parse(url))
+        assert len({link.execute("CLIENT", "ID") for _ in range(5)}) == 1
         server.client.client_kill_filter(_type="normal", skipme=True)
         assert link.execute("ECHO", "again") == b"again"
-        strict = connect(RedisUrl.parse(f"rediss://localhost:{port}/0"))
-        assert kind(strict.execute, "PING") == "ConnectionError"
+
+
+def test_sentinels_and_the_master_that_they_name_speak_tls(tmp_path, tls):
+    with RedisServer(tmp_path, *as_arguments(tls)):
+        own = tls | {"port": "0", "tls-port": str(free_port()), "dir": str(tmp_path)}
+        own["sentinel"] = f"monitor joip 127.0.0.1 {tls['tls-port']} 1"
+        config = tmp_path / "sentinel.conf"
+        config.write_text("".join(f"{name} {own[name]}\n" for name in own))
+        command = [need("redis-sentinel"), str(config)]
+        with Process(command, tmp_path / "sentinel.log"):
+            url = f"rediss+sentinel://127.0.0.1:{own['tls-port']}/joip/0"
+            assert is_spoken_to_by_tls(url, tls["tls-cert-file"])
+
+
+def test_a_cluster_speaks_tls(tmp_path, tls):
+    options = [*as_arguments(tls), "--cluster-enabled", "yes"]
+    options += ["--cluster-port", str(free_port())]
+    with RedisServer(tmp_path, *options) as server:
+        server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        url = f"rediss+cluster://127.0.0.1:{tls['tls-port']}"
+        assert is_spoken_to_by_tls(url, tls["tls-cert-file"])
 
 
 # -------------------------------------------------------------- Deadline and breaker
