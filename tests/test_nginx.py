@@ -16,7 +16,17 @@ import requests
 from requests.adapters import HTTPAdapter
 
 import joip_share
-from servers import Client, Load, Nginx, RedisServer, Service, free_port, need, wait_for
+from servers import (
+    ROOT,
+    Client,
+    Load,
+    Nginx,
+    RedisServer,
+    Service,
+    free_port,
+    need,
+    wait_for,
+)
 
 PUBLIC_URL = "http://share.example.org"
 OUTSIDE = "127.9.9.9"  # as a client's address: all of 127.0.0.0/8 is this machine
