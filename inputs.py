@@ -35,7 +35,13 @@ Label = Annotated[str, Meta(min_length=1, max_length=60, pattern=_SAID)]
 Description = Annotated[str, Meta(max_length=2000, pattern=_TEXT)]
 Caption = Annotated[str, Meta(max_length=500, pattern=_TEXT)]
 Seconds = Annotated[int, Meta(ge=1, le=60)]
-Url = Annotated[str, Meta(max_length=2048)]
+Url = Annotated[
+    str,
+    Meta(
+        max_length=2048,  # the pattern tells what surely is one; the parser decides
+        extra_json_schema={"pattern": r"^https?://([a-z][a-z0-9]*\.)+[a-z]+(/[!-~]*)?$"},
+    ),
+]
 Transition = Literal["fade", "slide", "zoom", "flip", "none"]
 MediaType = Literal["image", "video"]
 Ignored = Any  # a member that is only read: accepted, so that a copy can be given back
@@ -223,9 +229,9 @@ class ShareRequest(Input):
 class SessionCopy(Input):
     """What GET /api/sessions/:id gives, to be given back to POST /api/sessions."""
 
-    session: dict[str, Any]
-    media: list[Any] = []
-    shares: Any = UNSET
+    session: NewSession
+    media: Media = []
+    shares: Ignored = UNSET
 
 
 class Seen(Struct):
@@ -245,3 +251,9 @@ def common_passwords() -> frozenset[str]:
     """The 3,000 commonest passwords that are long enough to be taken at all."""
     long_enough = [word for word in FREQUENCY_LISTS["passwords"] if len(word) >= 8]
     return frozenset(long_enough[:3000])
+
+
+BODIES: list[Any] = [
+    Registration, Credentials, AccountPatch, AccountDeletion, Logout, NewToken,
+    NewSession, SessionPatch, SessionCopy, ShareRequest,
+]  # fmt: skip

@@ -51,7 +51,6 @@ import msgspec
 import prometheus_client as prometheus
 import redis as redis_py
 import segno
-import yaml
 from flask import Blueprint, Flask, Response, current_app, request
 from flask.sessions import SessionMixin
 from flask_session.base import Serializer, ServerSideSessionInterface
@@ -63,7 +62,20 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import MapAdapter
 from werkzeug.wsgi import ClosingIterator
 
+import openapi
 import visits
+from answers import (
+    BySource,
+    LinkAnswer,
+    MediaPage,
+    NewTokenAnswer,
+    OwnedSession,
+    Playback,
+    ReferralCounts,
+    ReferralReport,
+    ShareAnswer,
+    plain,
+)
 from clock import DAY, MAX_ID, today
 from inputs import (
     BAD_INTERVALS,
@@ -1128,15 +1140,8 @@ def create_token(user_id: str) -> Response:
     except UserNotFound:
         raise Problem("UNAUTHORIZED") from None
     where = f"{settings().public_url}/api/tokens/{token.id}"
-    return json_response(
-        asdict_camel(token) | {"token": secret}, 201, {"Location": where}
-    )
-
-
-def asdict_camel(record: Struct) -> dict[str, Any]:
-    """A record's members by their names in JSON."""
-    members: dict[str, Any] = msgspec.to_builtins(record)
-    return members
+    answer = NewTokenAnswer(**asdict(token), token=secret)
+    return json_response(answer, 201, {"Location": where})
 
 
 @api.delete("/tokens/<token_id>")
@@ -1192,8 +1197,7 @@ def read_new_session() -> NewSession:
     if "session" not in raw:
         return decode_json(to_json(raw), NewSession)
     copy = decode_json(to_json(raw), SessionCopy)
-    members = copy.session | {"media": copy.media}
-    return checked(lambda: msgspec.convert(members, NewSession))
+    return msgspec.structs.replace(copy.session, media=copy.media)
 
 
 def check_addresses(given: NewSession | SessionPatch) -> None:
@@ -1224,19 +1228,17 @@ def _check_address(field: str, url: Any) -> None:
 def read_session(user_id: str, session_id: int) -> Response:
     """A session of mine with its media and links."""
     session, media, shares = store().read_session(session_id, user_id)
-    links = share_list(shares, user_id)
-    return json_response({"session": session, "media": media, "shares": links})
+    links = link_answers(shares, user_id)
+    return json_response(OwnedSession(session, cast(Any, media), links))
 
 
-def share_list(shares: Iterable[Share], user_id: str) -> list[dict[str, Any]]:
-    """A session's links as they are answered, with their URLs."""
+def link_answers(shares: Iterable[Share], user_id: str) -> list[LinkAnswer]:
+    """A session's links with their URLs."""
     referral_code = store().referral_code(user_id)
     return [
-        {
-            "shareCode": share.share_code,
-            "shareUrl": share_url(share.share_code, referral_code),
-            **asdict_camel(share),
-        }
+        LinkAnswer(
+            **asdict(share), share_url=share_url(share.share_code, referral_code)
+        )
         for share in shares
     ]
 
@@ -1265,7 +1267,7 @@ def media_wanted() -> slice:
 def media_page(media: msgspec.Raw, wanted: slice) -> Response:
     """A part of some media, and how many there are."""
     items = media_items(media)
-    return json_response({"media": items[wanted], "total": len(items)})
+    return json_response(MediaPage(cast(Any, items[wanted]), len(items)))
 
 
 @api.patch("/sessions/<session_id>")
@@ -1320,13 +1322,8 @@ def share_session(user_id: str, session_id: int) -> Response:
         raise Problem("NOT_OWNER_SHARE") from None
     application().metrics.shares.inc()
     referral_code = store().referral_code(user_id)
-    return json_response(
-        {
-            "shareCode": code,
-            "shareUrl": share_url(code, referral_code),
-            "referralCode": referral_code,
-        }
-    )
+    link = share_url(code, referral_code)
+    return json_response(ShareAnswer(code, link, referral_code))
 
 
 def share_for(wanted: ShareRequest, session_id: int, user_id: str) -> str:
@@ -1391,7 +1388,7 @@ def csv_row(record: Struct) -> dict[str, Any]:
     injection)."""
     return {
         name: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value
-        for name, value in asdict_camel(record).items()
+        for name, value in plain(record).items()
     }
 
 
@@ -1427,7 +1424,7 @@ def shared_session(user_id: str, code: str) -> Response:
     told = visits.exclusion(request.environ) in ("", "bot")
     counted = told and visits.is_navigation(request.environ)
     session, media = store().play_shared(parse_code(code), user_id, counted)
-    return json_response({"session": session, "media": media})
+    return json_response(Playback(session, cast(Any, media)))
 
 
 def is_persons_visit() -> bool:
@@ -1471,44 +1468,32 @@ def referrals(user_id: str) -> Response:
     return json_response(report, headers=next_link("/api/referrals", following))
 
 
-def referral_page(user: Account) -> tuple[dict[str, Any], str]:
+def referral_page(user: Account) -> tuple[ReferralReport, str]:
     """A page of the user's referrals as answered, and the query of the next one."""
     limit, cursor = page_wanted(0)
     found = store().referral_report(user.id, limit, cursor)
-    by_source = {
-        source: {
-            what: found.counts.get(f"{what}:{source}", 0)
-            for what in ("clicks", "signups")
-        }
+    counts = {
+        source: [found.counts.get(f"{what}:{source}", 0) for what in COUNTED]
         for source in SOURCES
     }
-    totals = {
-        what: sum(by_source[source][what] for source in SOURCES)
-        for what in ("clicks", "signups")
-    }
-    report = {
-        "referralCode": user.referral_code,
-        "referralUrl": f"{settings().public_url}/?ref={user.referral_code}",
-        "totals": totals,
-        "bySource": by_source,
-        "history": found.history,
-    }
+    report = ReferralReport(
+        user.referral_code,
+        f"{settings().public_url}/?ref={user.referral_code}",
+        ReferralCounts(*map(sum, zip(*counts.values(), strict=True))),
+        BySource(**{source: ReferralCounts(*both) for source, both in counts.items()}),
+        found.history,
+    )
     ended = found.cursor is None
     return report, "" if ended else f"limit={limit}&cursor={found.cursor}"
 
 
+COUNTED = ReferralCounts.__struct_encode_fields__
+
+
 @api.get("/openapi.json")
-def openapi() -> Response:
+def openapi_json() -> Response:
     """The OpenAPI document, with this service as its server."""
-    return json_response(
-        openapi_document() | {"servers": [{"url": settings().public_url}]}
-    )
-
-
-@functools.cache
-def openapi_document() -> dict[str, Any]:
-    """openapi.yaml, read once."""
-    return dict(yaml.safe_load((HERE / "openapi.yaml").read_text("utf-8")))
+    return json_response(openapi.document(settings().public_url))
 
 
 # ---------------------------------------------------------------------------- Pages
@@ -1562,7 +1547,7 @@ def shelf(account: Account) -> str:
         "sessions.html",
         account,
         rows=[
-            asdict_camel(row)
+            plain(row)
             | {
                 "shareUrl": share_url(row.code, account.referral_code)
                 if row.code
@@ -1570,7 +1555,7 @@ def shelf(account: Account) -> str:
             }
             for row in rows
         ],
-        played=[asdict_camel(row) for row in store().played(account.id)],
+        played=[plain(row) for row in store().played(account.id)],
         next_url=following and f"{settings().path}/?{following}",
     )
 
@@ -1591,7 +1576,7 @@ def follow_referral_link(response: Response, account: Account | None) -> None:
 @signed_in_page
 def account_page(account: Account) -> str:
     """My name, email, password, tokens, and the end of it all."""
-    tokens = [asdict_camel(token) for token in store().list_tokens(account.id)]
+    tokens = [plain(token) for token in store().list_tokens(account.id)]
     elsewhere = bool(settings().auth_header)
     return page("account.html", account, tokens=tokens, sign_in_elsewhere=elsewhere)
 
@@ -1618,27 +1603,27 @@ def edit_session(account: Account, session_id: str) -> str:
     number, days = parse_session_id(session_id), query_int("days", 30, 1, 365)
     session, media, shares = store().read_session(number, account.id)
     links = [
-        link | {"qr": qr_code(link["shareUrl"]), "name": link_name(link)}
-        for link in share_list(shares, account.id)
+        plain(link) | {"qr": qr_code(link.share_url), "name": link_name(link)}
+        for link in link_answers(shares, account.id)
     ]
     return page(
         "editor.html",
         account,
-        session=asdict_camel(session),
+        session=plain(session),
         media=msgspec.json.decode(media),
         shares=links,
-        stats=asdict_camel(store().session_stats(number, account.id, days)),
+        stats=plain(store().session_stats(number, account.id, days)),
         days=days,
     )
 
 
-def link_name(link: Mapping[str, Any]) -> str:
+def link_name(link: Share) -> str:
     """What to call a link's audience: a label, an email, the account's name."""
-    if link["userId"]:
+    if link.user_id:
         with contextlib.suppress(UserNotFound):
-            account = store().account(link["userId"])
+            account = store().account(link.user_id)
             return account.name or account.id
-    return link["label"] or link["email"] or link["userId"] or ""
+    return link.label or link.email or link.user_id or ""
 
 
 def qr_code(url: str) -> Markup:
@@ -1653,7 +1638,7 @@ def play_own_session(account: Account, session_id: str) -> str:
     """The player for the owner, before anything is shared."""
     number = parse_session_id(session_id)
     session, _, _ = store().read_session(number, account.id)
-    preview = asdict_camel(session) | {"ownerName": account.name, "shareCode": ""}
+    preview = plain(session) | {"ownerName": account.name, "shareCode": ""}
     back = f"{settings().path}/sessions/{number}"
     media = f"{settings().path}/api/sessions/{number}/media"
     return player(account, session, preview, back, media, share_link="")
@@ -1685,14 +1670,13 @@ def player(
 def referrals_page(account: Account) -> str:
     """My referral link and what came of it."""
     report, following = referral_page(account)
-    ids = [row.session_id for row in report["history"] if row.session_id]
+    ids = [row.session_id for row in report.history if row.session_id]
     titles = store().titles(account.id, ids)
-    report["history"] = [
-        asdict_camel(row) | {"title": titles.get(row.session_id)}
-        for row in report["history"]
-    ]
+    told = plain(report)
+    for row in told["history"]:
+        row["title"] = titles.get(row["sessionId"])
     next_url = following and f"{settings().path}/referrals?{following}"
-    return page("referrals.html", account, report=report, next_url=next_url)
+    return page("referrals.html", account, report=told, next_url=next_url)
 
 
 @pages.get("/login")
@@ -1883,7 +1867,7 @@ def play(account: Account, code: str) -> str:
     """The player; the play is counted here."""
     session, _ = store().play_shared(code, account.id, is_persons_visit())
     opened = store().open_shared(code, Visit())
-    preview = asdict_camel(session) | {"shareCode": code}
+    preview = plain(session) | {"shareCode": code}
     link = share_url(code, opened.owner_code)
     back = link.removeprefix(settings().origin)
     media = f"{settings().path}/api/shared/media/{code}"

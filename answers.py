@@ -1,0 +1,122 @@
+"""What the API answers, as openapi.json describes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from problems import PROBLEMS
+from records import (
+    MediaItem,
+    Preview,
+    Row,
+    Session,
+    Share,
+    SharedSession,
+    Signup,
+    Stats,
+    Token,
+    User,
+)
+
+REQUEST_ID = r"^[A-Za-z0-9._-]{1,64}$"
+Count = Annotated[int, Meta(ge=0)]
+
+
+class LinkAnswer(Share, kw_only=True):
+    """A link of a session, with its URL."""
+
+    share_url: str
+
+
+class ShareAnswer(Row):
+    """A session's link for an audience."""
+
+    share_code: str
+    share_url: str
+    referral_code: str
+
+
+class OwnedSession(Row):
+    """A session with its media and links, as its owner reads it."""
+
+    session: Session
+    media: list[MediaItem]
+    shares: list[LinkAnswer]
+
+
+class Playback(Row):
+    """A shared session in full."""
+
+    session: SharedSession
+    media: list[MediaItem]
+
+
+class MediaPage(Row):
+    """Some of a session's media, and how many there are."""
+
+    media: list[MediaItem]
+    total: Count
+
+
+class NewTokenAnswer(Token):
+    """A token with its secret, which is told this once."""
+
+    token: str
+
+
+class ReferralCounts(Row):
+    """Clicks, and sign-ups that came of them."""
+
+    clicks: int
+    signups: int
+
+
+class BySource(Struct):
+    """Counts by where a visitor came in."""
+
+    session_share: ReferralCounts
+    direct: ReferralCounts
+
+
+class ReferralReport(Row):
+    """Whom a user's links brought; `history` is newest first."""
+
+    referral_code: str
+    referral_url: str
+    totals: ReferralCounts
+    by_source: BySource
+    history: list[Signup]
+
+
+class ErrorDetail(Row):
+    """A member that is to blame, and why."""
+
+    field: str
+    message: str
+
+
+class Error(Row):
+    """Every error; `retryAfter` is in whole seconds."""
+
+    error: str
+    message: str
+    code: Annotated[str, Meta(extra_json_schema={"enum": sorted(PROBLEMS)})]
+    request_id: Annotated[str, Meta(pattern=REQUEST_ID)]
+    details: list[ErrorDetail] | UnsetType = UNSET
+    retry_after: Count | UnsetType = UNSET
+    current: OwnedSession | UnsetType = UNSET
+
+
+ANSWERS: list[Any] = [
+    LinkAnswer, ShareAnswer, OwnedSession, Playback, MediaPage, NewTokenAnswer, Token,
+    ReferralReport, Error, Stats, Preview, User,
+]  # fmt: skip
+
+
+def plain(record: Struct) -> dict[str, Any]:
+    """A record's members by their names in JSON."""
+    members: dict[str, Any] = msgspec.to_builtins(record)
+    return members
