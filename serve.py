@@ -36,7 +36,7 @@ OPTIONS = {
     "asyncore_use_poll": True,  # select() takes no descriptor above 1023
     "max_request_header_size": 32 << 10,
     "max_request_body_size": 2 << 20,  # the service itself refuses what is over 1 MiB
-    "outbuf_overflow": 256 << 10,  # of an answer that nobody reads; the rest is on disk
+    "outbuf_overflow": 256 << 10,  # a larger answer waits for its reader on the disk
     "ident": "",
     "clear_untrusted_proxy_headers": False,  # TRUSTED_PROXIES decides
 }
