@@ -240,7 +240,8 @@ class Store:
     deletes an account or ends its logins goes by those lists, so either it finds what
     was announced or the writer finds itself struck off and takes it back. The last
     write of an operation is its commit point; what comes before it is invisible without
-    it. Nothing waits for anybody.
+    it. Nothing waits for anybody. An account that stands when it is looked at again is
+    marked later, so that who deletes it reads its lists later still.
 
     An account is gone for everyone as soon as DEPART has marked it: a preview asks for
     its owner's name in the same round trip, and shows nothing without it.
@@ -500,6 +501,11 @@ class Store:
         for begin in range(0, len(found), size):
             yield found[begin : begin + size]
 
+    def _look_again(self, user_id: str) -> Command:
+        """At an account that something was written for: see `_stands`. If it stood
+        then, who deletes it finds what was written."""
+        return ("HMGET", self.keys.user(user_id), "deleting", "id")
+
     # Logins
 
     def keep_login(self, login_id: str, user_id: str, value: bytes, hash_: str) -> None:
@@ -519,8 +525,9 @@ class Store:
         login = keys.login(login_id)
         written = KEEP([login], value, LOGIN_SECONDS)
         listed = ("ZSCORE", logins, login_id)
-        score = self.execute_many([written, listed], durable=True)[1]
-        if not float(score or 0):
+        commands = [written, listed, self._look_again(user_id)]
+        _, score, account = self.execute_many(commands, durable=True)
+        if not float(score or 0) or not _stands(account):
             self.end_login(login_id, user_id)
             raise WrongPassword
 
@@ -569,8 +576,8 @@ class Store:
         keys = self.keys.user_keys(user_id, "tokens")
         self.execute(*ADD_TOKEN(keys, token.id, to_json(token), self.limits.tokens))
         pointer = self.keys.token(digest)
-        commands = [("SET", pointer, user_id), ("HEXISTS", keys[1], token.id)]
-        if not self.execute_many(commands, durable=True)[1]:
+        commands = [("SET", pointer, user_id), self._look_again(user_id)]
+        if not _stands(self.execute_many(commands, durable=True)[1]):
             self.execute("DEL", pointer)
             raise UserNotFound
         return Token(token.id, token.name, token.created_at), secret
@@ -634,8 +641,9 @@ class Store:
                 continue
             create = CREATE(self._session_keys(session_id), media, *fields)
             listed = ("ZSCORE", self.keys.user(user_id, "sessions"), session_id)
-            written, score = self.execute_many([create, listed], durable=True)
-            if score is None:  # the account was deleted meanwhile
+            commands = [create, listed, self._look_again(user_id)]
+            written, score, account = self.execute_many(commands, durable=True)
+            if score is None or not _stands(account):
                 self._remove_sessions([session_id], user_id)
                 raise UserNotFound
             if written:
@@ -1117,6 +1125,12 @@ def _as_refusal(error: redis_py.ResponseError) -> Refusal:
     if refusal := Refusal.kinds.get(str(error)):
         return refusal()
     raise StoreUnavailable(type(error).__name__)
+
+
+def _stands(reply: Any) -> bool:
+    """Whether an account was there and not marked, when it was looked at again."""
+    deleting, user_id = reply
+    return user_id is not None and deleting is None
 
 
 def _session(session_id: int, fields: dict[str, str]) -> Session:
