@@ -15,9 +15,15 @@ Environ = Mapping[str, Any]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AGENT_LENGTH = 512  # characters of a user agent that are looked at
-UNREADABLE_LENGTH = 64  # characters kept of an address that is none
-REFERER_LENGTH = 2048
+ADDRESS_LENGTH = 64  # characters of an address, and what is kept of one that is none
+REFERER_LENGTH = 2048  # characters of `Referer` that are looked at
 
+# IPv6 in brackets or bare, with a zone; IPv4 with a port.
+ADDRESS = re.compile(
+    r"\[(?P<bracketed>[\dA-Fa-f:.]+)(?:%[^\]]*)?\](?::\d{1,5})?"
+    r"|(?P<bare>[\d.]+(?=:\d{1,5}\Z)|[\dA-Fa-f:.]+)(?:%.*|:\d{1,5})?",
+    re.ASCII,
+)
 # RFC 6052: IPv4 clients of a service that is reached over IPv6 only.
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -34,19 +40,13 @@ AHEAD_OF_TIME = re.compile(r"\b(?:prefetch|prerender|preview|instant)\b", re.IGN
 
 
 def is_machine(user_agent: str) -> bool:
-    """Whether a crawler, unfurler or program names itself; nobody at all is one too."""
+    """Whether a crawler, unfurler or program asks; nobody at all is one too."""
     return _is_machine(user_agent[:AGENT_LENGTH].strip())
 
 
 @functools.lru_cache(maxsize=4096)
 def _is_machine(user_agent: str) -> bool:
-    if machines.PEOPLE.search(user_agent):
-        return False
-    return (
-        not user_agent
-        or machines.MACHINES.search(user_agent) is not None
-        or machines.LISTED.search(user_agent) is not None
-    )
+    return not user_agent or machines.names_a_machine(user_agent)
 
 
 def exclusion(environ: Environ) -> str:
@@ -70,11 +70,13 @@ def is_navigation(environ: Environ) -> bool:
 def client_address(environ: Environ, trusted_proxies: int) -> str:
     """The client's address as the outermost trusted proxy gives it, else the peer's.
 
-    Every proxy appends the address that it saw, so the entries further left are the
-    client's own words. Too few entries, or one that is no address, is not what the
-    trusted proxies write: then the peer counts, whose address nobody can choose.
+    Every proxy appends the address that it saw, after a comma. So the n-th entry from
+    the right is the word of the n-th proxy, and what stands further left, whatever its
+    quotes, is the client's own. Too few entries, or one that is no address, are not
+    what trusted proxies write: then the peer counts, whom nobody can choose. A peer
+    that has no address (a unix socket) is known by what the server calls it.
     """
-    entries = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    entries = environ.get("HTTP_X_FORWARDED_FOR", "").rsplit(",", trusted_proxies)
     if 0 < trusted_proxies <= len(entries):
         address = _parsed(entries[-trusted_proxies])
         if address:
@@ -98,36 +100,39 @@ def _network(address: str, ipv4_bits: int, ipv6_bits: int) -> str:
     if not parsed:
         return _canonical(address)
     bits = ipv4_bits if parsed.version == 4 else ipv6_bits
+    if bits == parsed.max_prefixlen:
+        return str(parsed)
     return str(ipaddress.ip_network((parsed, bits), strict=False))
 
 
 def _canonical(address: str) -> str:
-    """One spelling of an address. What is none stays apart from others as it is."""
-    return str(_parsed(address) or address[:UNREADABLE_LENGTH])
+    """One spelling of an address. What is none stays as it is, apart from others."""
+    return str(_parsed(address) or address[:ADDRESS_LENGTH])
 
 
 @functools.lru_cache(maxsize=4096)
 def _parsed(text: str) -> Address | None:
     """The address in "192.0.2.1:567", "[2001:db8::1]:443", "fe80::1%eth0"; or None."""
-    text = text[:UNREADABLE_LENGTH].strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    match = ADDRESS.fullmatch(text[:ADDRESS_LENGTH].strip())
+    if not match:
+        return None
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        return _as_ipv4(ipaddress.ip_address(match["bracketed"] or match["bare"]))
     except ValueError:
         return None
-    return _as_ipv4(address) or address
 
 
-def _as_ipv4(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address within an IPv4-mapped or NAT64 one."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped
+def _as_ipv4(address: Address) -> Address:
+    """The IPv4 address within an IPv4-mapped or NAT64 one; every other as it is.
+
+    6to4 stays IPv6: its relays are gone (RFC 7526), and who still has such an address
+    holds no more networks than the owner of any other /48.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        return address.ipv4_mapped or address
+    return address
 
 
 # ------------------------------------------------------------------------- Referrers
