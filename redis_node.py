@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError, RedisClusterException
 from redis_url import CONNECT, CONNECTION, EXCHANGE
 from scripts import Command, by_text
 
+RESTED = 0.005  # seconds after which a connection may have been closed meanwhile
 COOLDOWN = 0.5  # seconds in which nobody asks a server that let somebody wait in vain
 LATE = 0.3  # seconds by which Redis may end a WAIT late: it looks ten times a second
 
@@ -126,6 +127,7 @@ class Breaker:
 
 class _Held(threading.local):
     connection: redis.Connection | None = None
+    used = 0.0  # when its last exchange ended
     scripts: set[str]  # by SHA-1, which its server has seen
 
 
@@ -189,7 +191,8 @@ class Node:
 
     def _converse(self, commands: Sequence[Command], end: float) -> list[Any]:
         connection, self._held.connection = self._held.connection, None
-        if connection is None or not self._usable(connection):
+        rested = time.monotonic() - self._held.used > RESTED
+        if connection is None or (rested and not self._usable(connection)):
             connection = self._connect(end)
         try:
             packed = b"".join(connection.pack_commands(map(self._spelled, commands)))
@@ -201,7 +204,7 @@ class Node:
         if any(_code(reply) in ("READONLY", "NOREPLICAS") for reply in replies):
             connection.disconnect()  # the next may lead to another master
         else:
-            self._held.connection = connection
+            self._held.connection, self._held.used = connection, time.monotonic()
         return replies
 
     def _spelled(self, command: Command) -> Command:
@@ -215,8 +218,12 @@ class Node:
 
     @staticmethod
     def _reply(connection: redis.Connection, end: float) -> Any:
+        left = end - time.monotonic()
+        # The socket's own timeout, where that is about as long, costs no system call.
+        plenty = min(left, connection.socket_timeout or 0) > EXCHANGE * 0.9
+        soon = {} if plenty else {"timeout": max(left, 0)}
         try:
-            return connection.read_response(timeout=max(end - time.monotonic(), 0))
+            return connection.read_response(**soon)
         except redis.ResponseError as error:
             return error
 
