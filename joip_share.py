@@ -977,6 +977,8 @@ def query_text() -> str:
 
 def remembered() -> tuple[str, str] | None:
     """The referral and share code of the visitor's first touch, within 30 days."""
+    if REFERRAL_COOKIE not in wsgi_environ().get("HTTP_COOKIE", ""):
+        return None
     value, _, signature = request.cookies.get(REFERRAL_COOKIE, "").rpartition(".")
     match = REFERRAL_VALUE.fullmatch(value)
     if not match or not hmac.compare_digest(signature.encode(), _sign(value).encode()):
@@ -1803,7 +1805,6 @@ def shared_page(pasted: str) -> Response:
 
 def preview_response(opened: Opened, signed_in: bool) -> Response:
     """The page of an opened link; it tells when it is shown, unless that is no news."""
-    code = opened.preview.share_code
     kind = {"": SHOWN, "head": SHOWN, "prefetch": AHEAD}.get(opened.reason, "")
     followed = f"?r={referral_followed()}" if kind == AHEAD else ""
     html = application().preview_page(
@@ -1812,8 +1813,8 @@ def preview_response(opened: Opened, signed_in: bool) -> Response:
         signed_in,
         opened.personal,
         not opened.public,
-        f"{settings().path}/api/shared/{code}/seen{followed}",
-        seen_token(code, kind, today()) if kind else "",
+        followed,
+        (kind, today()) if kind else None,
     )
     return html_response(html)
 
@@ -1824,13 +1825,14 @@ def draw_preview(
     signed_in: bool,
     personal: bool,
     paused: bool,
-    seen_path: str,
-    seen_token: str,
+    followed: str,
+    seen: tuple[str, str] | None,
 ) -> str:
     """The page of a preview, which depends on nothing else and so is drawn once."""
     code, link = preview.share_code, share_url(preview.share_code, owner_code)
     image, size = social_image(preview)
     play = f"{settings().path}/shared/{code}/play"
+    told = f"{settings().path}/api/shared/{code}/seen{followed}"
     return page(
         "shared.html",
         signed_in,
@@ -1845,7 +1847,7 @@ def draw_preview(
         summary=summary(preview),
         personal=personal,
         paused=paused,
-        seen={"path": seen_path, "token": seen_token} if seen_token else None,
+        seen={"path": told, "token": seen_token(code, *seen)} if seen else None,
     )
 
 
