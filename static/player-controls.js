@@ -42,6 +42,15 @@ export function drawTransport({ part, player, show, order, memory }) {
   press("repeat", show.repeated);
 }
 
+/** Words that are too many for the screen can be scrolled, by keyboard as well. */
+function write(place, text) {
+  const { parentElement: box } = place;
+  place.textContent = text;
+  box.scrollTop = 0;
+  box.removeAttribute("tabindex");
+  if (box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+}
+
 /** Where one is in the slideshow, and the bar to go elsewhere. */
 export function drawPlace({ part, show, order, memory }) {
   const bar = part("overall");
@@ -59,7 +68,7 @@ export function drawPlace({ part, show, order, memory }) {
 
   function present({ detail: { item, index } }) {
     follow();
-    part("caption").textContent = item.caption ?? "";
+    write(part("caption"), item.caption ?? "");
     if (order.total > 1) memory.keep(index);
   }
 

@@ -12,15 +12,15 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from media_server import MediaServer
-from pages import PASSWORD
 from people import ARGS, NARROW, PATIENCE, WIDE, contrast
 from servers import ROOT, Client, need, wait_for
 
 SHOTS = ROOT / "screenshots"
 SMALL = {"width": 320, "height": 568}
 
-
 pytest_plugins = ["pages"]
+
+PASSWORD = "long enough"
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,11 @@ def start_untouched(viewer):
 def at(viewer, place):
     """Wait until the player is at a place, such as "2 / 5"."""
     expect(viewer.locator("#place")).to_have_text(place)
+
+
+def push(viewer, name, exact=False):
+    """Press a button by keyboard, which reaches the controls while they hide, too."""
+    viewer.get_by_role("button", name=name, exact=exact).press("Enter")
 
 
 def seek(viewer, part):
@@ -225,7 +230,7 @@ def test_next_pressed_five_times_moves_five_however_slow_the_media(viewer, host)
     hurried = viewer(media)
     start(hurried, "1 / 10")
     for _ in range(5):
-        hurried.press("Next")
+        push(hurried, "Next")
     at(hurried, "6 / 10")
     expect(hurried.locator("#caption")).to_have_text("Gold")
     for _ in range(5):
@@ -246,13 +251,12 @@ def test_a_swipe_goes_on_and_back(viewer, host):
 def test_a_double_tap_and_f_switch_fullscreen_and_the_button_says_so(viewer, host):
     phone = viewer(pictures(host, "teal"), **PHONE)
     start(phone, "1 / 1")
-    for _ in range(2):
-        phone.touchscreen.tap(180, 300)
+    phone.double_tap(180, 300)
     leave = phone.get_by_role("button", name="Leave fullscreen")
     expect(leave).to_be_attached()
     phone.keyboard.press("f")
     expect(leave).not_to_be_attached()
-    phone.press("Fullscreen")
+    push(phone, "Fullscreen")
     expect(leave).to_be_attached()
     assert phone.evaluate("document.fullscreenElement.id") == "player"
 
@@ -272,11 +276,11 @@ def test_a_slow_picture_is_waited_for_and_can_be_skipped(viewer, host):
     expect(patient.locator("#player")).to_have_attribute("aria-busy", "true")
     patient.clock.fast_forward(5_000)
     expect(patient.get_by_role("status").first).to_contain_text("Still loading…")
-    patient.press("Skip")
+    push(patient, "Skip")
     at(patient, "2 / 2")
     expect(patient.locator("#wheel")).to_be_hidden()
     host.release()
-    patient.press("Previous")
+    push(patient, "Previous")
     at(patient, "1 / 2")
     expect(patient.locator("#caption")).to_have_text("Slow")
 
@@ -296,7 +300,7 @@ def test_a_picture_that_takes_a_minute_is_skipped_and_tried_again(viewer, host):
     )
     at(patient, "2 / 2")
     host.release()
-    patient.press("Previous")
+    push(patient, "Previous")
     expect(patient.locator("#caption")).to_have_text("Slow")
     assert host.asked["/slow/picture/teal"] >= 2
 
@@ -349,8 +353,8 @@ def test_nothing_but_broken_media_says_so_and_try_again_goes_on(viewer, host):
     expect(gone.get_by_role("alert")).to_contain_text("None of the media")
     served = {"body": (ROOT / "static" / "card.png").read_bytes()}
     gone.context.route("**/gone.jpg", lambda route: route.fulfill(**served))
-    gone.press("Try again")
-    expect(gone.locator(".slide > img")).to_be_visible()
+    push(gone, "Try again")
+    expect(gone.locator(".slide:not(.leave) > img")).to_be_visible()
     expect(gone.get_by_role("alert")).to_be_hidden()
 
 
@@ -363,8 +367,8 @@ def test_try_again_goes_on_where_one_was(viewer, host):
     lost.locator("#overall").fill("51")
     expect(lost.get_by_role("alert")).to_contain_text("no connection")
     lost.context.unroute("**offset=50**")
-    lost.press("Try again")
-    expect(lost.locator(".slide > img")).to_be_visible()
+    push(lost, "Try again")
+    expect(lost.locator(".slide:not(.leave) > img")).to_be_visible()
     at(lost, "51 / 60")
 
 
@@ -396,9 +400,9 @@ def test_the_screen_stays_on_while_something_plays(viewer, host):
     start(awake, "1 / 1")
     held = "locks.map(({ released }) => !released)"
     wait_for(lambda: awake.evaluate(held) == [True], what="the lock")
-    awake.press("Pause")
+    push(awake, "Pause")
     wait_for(lambda: awake.evaluate(held) == [False], what="its release")
-    awake.press("Play", exact=True)
+    push(awake, "Play", exact=True)
     wait_for(lambda: awake.evaluate(held) == [False, True], what="the second lock")
     become = """state => {
       const value = { value: state, configurable: true };
@@ -417,7 +421,7 @@ def test_hosts_of_media_are_not_told_where_they_are_shown(viewer, host):
     private.expected += ["CORS", "film.webm"]
     start(private, "1 / 2")
     wait_for(lambda: len(host.asked) >= 2 and private.evaluate("1"), what="both")
-    private.press("Overview")
+    push(private, "Overview")
     expect(private.locator("#tiles img")).to_have_count(1)
     assert host.referrers == {None}
 
@@ -433,8 +437,8 @@ def test_the_system_is_told_what_plays(viewer, host):
     }"""
     first = media[0]["mediaUrl"]
     assert told.evaluate(shown) == ["Teal", "Mira", "By the lake", first, "playing"]
-    told.press("Pause")
-    told.press("Next")
+    push(told, "Pause")
+    push(told, "Next")
     at(told, "2 / 2")
     expect(told.locator("#caption")).to_have_text("Navy")
     assert told.evaluate(shown)[::4] == ["Navy", "paused"]
@@ -449,12 +453,12 @@ def test_a_video_starts_muted_where_it_must_and_sound_is_kept(viewer, host):
     video = listener.locator(".slide:not(.leave) > video")
     expect(listener.get_by_role("button", name="Unmute")).to_be_visible()
     expect(video).to_have_js_property("muted", True)
-    listener.press("Unmute")
+    push(listener, "Unmute")
     expect(video).to_have_js_property("muted", False)
-    listener.press("Next")
+    push(listener, "Next")
     at(listener, "2 / 2")
     expect(video).to_have_js_property("muted", False)
-    listener.press("Mute", exact=True)
+    push(listener, "Mute", exact=True)
     listener.reload()
     expect(video).to_have_js_property("muted", True)
 
@@ -469,14 +473,14 @@ def test_the_volume_is_kept(viewer, host):
     listener.keyboard.press("m")
     expect(video).to_have_js_property("muted", True)
     listener.reload()
-    listener.press("Unmute")
+    push(listener, "Unmute")
     expect(video).to_have_js_property("volume", 0.3)
 
 
 def test_one_seeks_in_a_video_and_in_the_slideshow_by_their_bars(viewer, host):
     seeker = viewer([film(host), *pictures(host, "teal", "navy")])
     start(seeker, "1 / 3")
-    seeker.press("Pause")
+    push(seeker, "Pause")
     bar = seek(seeker, 0.75)
     expect(bar).to_have_attribute("aria-valuetext", re.compile("0:1[45] of 0:20"))
     moment = seeker.locator(".slide > video").evaluate("video => video.currentTime")
@@ -522,7 +526,7 @@ def test_a_videos_captions_are_shown_where_their_host_allows_it(viewer, cors):
 def test_the_overview_of_500_items_loads_what_is_in_sight_and_jumps(viewer, host):
     many = viewer(pictures(host, *["teal", "navy"] * 250))
     start(many, "1 / 500")
-    many.press("Overview")
+    push(many, "Overview")
     tiles = many.locator("#tiles button")
     expect(tiles).to_have_count(500)
     expect(tiles.nth(20).locator("img")).to_be_visible()
@@ -554,13 +558,13 @@ def test_shuffle_shows_every_item_once(viewer, host):
     colours = ["teal", "navy", "gold", "plum", "pink", "gray", "snow"]
     mixed = viewer(pictures(host, *colours))
     start(mixed, "1 / 7")
-    mixed.press("Shuffle")
+    push(mixed, "Shuffle")
     caption, seen = mixed.locator("#caption"), []
     for place in range(1, 8):
         at(mixed, f"{place} / 7")
         expect(caption).not_to_have_text(seen[-1] if seen else "")
         seen.append(caption.inner_text())
-        mixed.press("Next")
+        push(mixed, "Next")
     assert sorted(seen) == sorted(colour.title() for colour in colours)
     expect(mixed.get_by_role("button", name="Play again")).to_be_visible()
 
@@ -568,7 +572,7 @@ def test_shuffle_shows_every_item_once(viewer, host):
 def test_repeat_begins_again_and_is_kept(viewer, host):
     again = viewer(pictures(host, "teal", "navy"), {"intervalMin": 1, "intervalMax": 1})
     again.go(again.path)
-    again.press("Repeat")
+    push(again, "Repeat")
     at(again, "2 / 2")
     at(again, "1 / 2")
     again.reload()
@@ -578,12 +582,12 @@ def test_repeat_begins_again_and_is_kept(viewer, host):
 def test_the_place_in_each_slideshow_is_kept(viewer, host):
     one = viewer(pictures(host, "teal", "navy", "gold"))
     start(one, "1 / 3")
-    one.press("Next")
+    push(one, "Next")
     expect(one.locator("#caption")).to_have_text("Navy")
     one.reload()
     at(one, "2 / 3")
     expect(one.locator("#notice")).to_contain_text("Going on at 2 of 3.")
-    one.press("From the start")
+    push(one, "From the start")
     at(one, "1 / 3")
 
 
@@ -601,7 +605,7 @@ def test_at_the_end_there_is_a_card_to_play_again_make_ones_own_and_pass_it_on(
     expect(again).to_be_focused()
     own = brief.get_by_role("link", name="Make your own")
     expect(own).to_have_attribute("href", f"/?ref={code}")
-    brief.press("Copy")
+    push(brief, "Copy")
     expect(brief.locator("#copied")).to_have_text("The link is copied.")
     link = f"{brief.url}/shared/{brief.code}?r={code}"
     assert brief.evaluate("navigator.clipboard.readText()") == link
@@ -750,17 +754,17 @@ def test_reduced_motion_is_respected(viewer, host):
 def states(viewer):
     """The player's states, one after another, each by its name."""
     start(viewer, "1 / 3")
-    viewer.press("Pause")
+    push(viewer, "Pause")
     yield "picture"
-    viewer.press("Overview")
+    push(viewer, "Overview")
     expect(viewer.locator("#tiles img")).to_have_count(2)
     yield "overview"
-    viewer.press("Close the overview")
+    push(viewer, "Close the overview")
     viewer.locator("#overall").fill("3")
     expect(viewer.locator(".slide:not(.leave) > video")).to_be_visible()
     expect(viewer.locator("#sounds")).to_be_visible()
     yield "video"
-    viewer.press("Next")
+    push(viewer, "Next")
     expect(viewer.get_by_role("button", name="Play again")).to_be_visible()
     yield "end"
     viewer.context.route("**/api/**", lambda route: route.abort())
@@ -775,6 +779,8 @@ LOOKS = {
     "dark": {"color_scheme": "dark"},
     "forced": {"forced_colors": "active"},
 }
+# In forced colours every text has the reader's own, which axe does not know of.
+RULES = {"forced": {"rules": {"color-contrast": {"enabled": False}}}}
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -787,7 +793,7 @@ def test_every_state_is_accessible_and_fits_a_phone(viewer, host, look):
     for state in states(seer):
         for size in (SMALL, WIDE):
             seer.set_viewport_size(size)
-            found = Axe().run(seer.page).response["violations"]
+            found = Axe().run(seer.page, options=RULES.get(look)).response["violations"]
             faults += [
                 f"{state} {size}: {fault['id']} at {node['target']}"
                 for fault in found
