@@ -20,15 +20,15 @@ async function enter(form) {
 function refuse(form, error) {
   error.limit = form.dataset.limit;
   if (error.code !== "EMAIL_TAKEN") return api.tellForm(form, error);
-  const link = document.querySelector("[data-carry]").cloneNode(true);
+  const link = form.parentElement.querySelector("[data-carry]").cloneNode(true);
   api.blame(form.elements.email, `${api.explain(error)} `, link);
   return form.elements.email.focus();
 }
 
 /** What was typed as email goes along to the other page, but not into an address. */
 function carry() {
-  const { value } = document.querySelector("form[data-path]").elements.email;
-  if (value) sessionStorage.setItem(EMAIL, value);
+  const typed = document.querySelector("form[data-path]")?.elements.email.value;
+  if (typed) sessionStorage.setItem(EMAIL, typed);
 }
 
 function take(form) {
@@ -37,7 +37,7 @@ function take(form) {
   sessionStorage.removeItem(EMAIL);
   if (!carried || email.value) return;
   email.value = carried;
-  if (document.activeElement === email) password.focus();
+  password.focus();
 }
 
 /** Sign out; what was not saved yet is not left to whoever comes next. */

@@ -70,7 +70,7 @@ export class Cards {
     frame.querySelector(".medium")?.remove();
     frame.prepend(shown);
     frame.classList.remove("broken");
-    node.classList.toggle("plain", type === "image"); // a phone shows no more of it
+    node.classList.toggle("pictured", type === "image"); // a phone shows no more of it
     field(node, "captions").closest(".field").hidden = type !== "video";
     node.querySelector("[data-cover]").hidden = film;
     this.hooks.looked();
@@ -111,7 +111,7 @@ export class Cards {
     const frame = node.querySelector(".picture");
     frame.dataset.why = page ? "A web page, not a picture" : "Cannot be shown";
     frame.classList.add("broken");
-    node.classList.remove("plain");
+    node.classList.remove("pictured");
     return this.hooks.looked();
   }
 
@@ -145,7 +145,7 @@ export class Cards {
     tell(field(node, "caption"), `Caption of ${name}`);
     tell(field(node, "mediaUrl"), `Address of ${name}`);
     tell(field(node, "type"), `Kind of ${name}`);
-    tell(field(node, "captions"), `Subtitles of ${name}`);
+    tell(field(node, "captions"), `Captions file of ${name}`);
     const [up, down, remove] = node.querySelectorAll(".moves button");
     tell(up, `Move ${name} up`);
     tell(down, `Move ${name} down`);
