@@ -191,8 +191,7 @@ class Node:
 
     def _converse(self, commands: Sequence[Command], end: float) -> list[Any]:
         connection, self._held.connection = self._held.connection, None
-        rested = time.monotonic() - self._held.used > RESTED
-        if connection is None or (rested and not self._usable(connection)):
+        if connection is None or not self._usable(connection):
             connection = self._connect(end)
         try:
             packed = b"".join(connection.pack_commands(map(self._spelled, commands)))
@@ -228,10 +227,14 @@ class Node:
             return error
 
     def _usable(self, connection: redis.Connection) -> bool:
-        """Whether nothing has come since its last reply, neither a goodbye nor one more
-        reply, and this process is not a fork of the one that it belongs to."""
+        """Whether it may be used again. This process may be a fork of the one that it
+        belongs to, and while it rested the server may have closed it."""
+        if connection.pid != os.getpid():
+            return False
+        if time.monotonic() - self._held.used < RESTED:
+            return True
         try:
-            return connection.pid == os.getpid() and not connection.can_read()
+            return not connection.can_read()
         except redis.ConnectionError:
             return False
 

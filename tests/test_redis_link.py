@@ -15,6 +15,7 @@ import fakeredis
 import pytest
 import redis as redis_py
 
+import redis_node
 import scripts
 from askers import COUNT, ECHO, Askers, answers, hung, kind
 from redis_link import (
@@ -349,7 +350,8 @@ def test_an_interrupt_at_any_point_leaves_no_reply_behind(server, redis):
     assert interrupted > 100
 
 
-def test_a_fork_shares_no_connection_with_its_parent(server, redis):
+def test_a_fork_shares_no_connection_with_its_parent(server, redis, monkeypatch):
+    monkeypatch.setattr(redis_node, "RESTED", 60)  # however soon after an exchange
     link = link_to(server)
     mine = link.execute("CLIENT", "ID")
     child = os.fork()
@@ -385,7 +387,10 @@ def test_each_thread_has_one_connection_which_ends_with_it(server, redis):
         wait_for(lambda: clients(redis) == before)
 
 
-def test_a_connection_that_was_closed_while_it_rested_is_not_noticed(server, redis):
+def test_a_connection_that_was_closed_while_it_rested_is_not_noticed(
+    server, redis, monkeypatch
+):
+    monkeypatch.setattr(redis_node, "RESTED", 0)
     link = link_to(server)
     for n in range(1, 6):
         assert link.execute("INCR", "n") == n
@@ -459,11 +464,12 @@ def is_spoken_to_by_tls(url: str, certificate: str) -> bool:
     return not answers(connect(RedisUrl.parse(url)))
 
 
-def test_tls_is_spoken_on_one_connection(tmp_path, tls):
+def test_tls_is_spoken_on_one_connection(tmp_path, tls, monkeypatch):
     with RedisServer(tmp_path, *as_arguments(tls)) as server:
         url = f"rediss://127.0.0.1:{tls['tls-port']}/0"
         assert is_spoken_to_by_tls(url, tls["tls-cert-file"])
         url += f"?ssl_ca_certs={tls['tls-cert-file']}"
+        monkeypatch.setattr(redis_node, "RESTED", 0)
         link = connect(RedisUrl.parse(url))
         assert len({link.execute("CLIENT", "ID") for _ in range(5)}) == 1
         server.client.client_kill_filter(_type="normal", skipme=True)
