@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from problems import PROBLEMS
 from records import (
+    LINK_EVENTS,
     MediaItem,
     Preview,
     Row,
@@ -120,3 +121,15 @@ def plain(record: Struct) -> dict[str, Any]:
     """A record's members by their names in JSON."""
     members: dict[str, Any] = msgspec.to_builtins(record)
     return members
+
+
+LINK_COLUMNS = ("shareCode", "label", "email", "userId", "createdAt", *LINK_EVENTS)
+
+
+def csv_row(record: Struct) -> dict[str, Any]:
+    """A record for a spreadsheet, which must not take a text for a formula (OWASP, CSV
+    injection)."""
+    return {
+        name: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value
+        for name, value in plain(record).items()
+    }

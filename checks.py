@@ -29,7 +29,8 @@ from records import (
     pairs,
     unpack_media,
 )
-from store import BY_EMAIL, FORGET, LEFT_OVER, SETTLED, email_digest
+from rows import BY_EMAIL
+from store import FORGET, LEFT_OVER, SETTLED, email_digest
 
 Hash = Mapping[bytes, bytes]
 SLACK = 10_000  # bytes: of a session's fields is counted what they took at first

@@ -4,24 +4,21 @@ A *session* is a slideshow, a *login* is a browser's signed-in state, a *share c
 the UUID v4 in a link, a *referral code* says who handed the link out. Redis is the only
 store. Read it from top to bottom:
 
-    Settings      the environment, parsed once
     Application   the Flask application and the parts that its views use
-    Errors        one table, one shape
-    Requests      what bodies and queries may hold
+    Errors        how exceptions become answers
+    Requests      bodies, forms and queries, checked
     Identity      who is asking: login, token or the proxy's header
-    Passwords     hashed one at a time
-    Limits        how often somebody may try
+    Limits        how often somebody may try; passwords
     Visits        who is a person, a machine, the owner
     Referrals     who sent a visitor, and what that is credited with
     JSON API      /api
     Pages         what browsers see
-    Operations    health, metrics, logs
+    Operations    health, metrics, hooks around every request
     Commands      flask --app joip_share …
     create_app, main
 
-Beside it: `store.py` (keys and the store), `lua/` (what Redis decides), `redis_link.py`
-(how Redis is spoken to), `visits.py` (who is a person), `serve.py` (production),
-`maintain.py` (`check`). The invariants stand in `docs/design.md`.
+Beside it stands what is not Flask; CONTRIBUTING.md has the map. `store.py` argues why
+no race and no crash breaks a link, with `lua/` for what Redis decides.
 """
 
 from __future__ import annotations
@@ -34,7 +31,6 @@ import hmac
 import io
 import logging
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -56,7 +52,7 @@ from flask import Blueprint, Flask, Response, current_app, request
 from flask.sessions import SessionMixin
 from flask_session.base import Serializer, ServerSideSessionInterface
 from markupsafe import Markup
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -66,6 +62,7 @@ from werkzeug.wsgi import ClosingIterator
 import openapi
 import visits
 from answers import (
+    LINK_COLUMNS,
     BySource,
     LinkAnswer,
     MediaPage,
@@ -75,6 +72,7 @@ from answers import (
     ReferralCounts,
     ReferralReport,
     ShareAnswer,
+    csv_row,
     plain,
 )
 from clock import DAY, MAX_ID, today
@@ -97,6 +95,16 @@ from inputs import (
     web_url,
 )
 from keys import Keys
+from limits import (
+    FAILURES_OF_BOTH,
+    FAILURES_OF_EMAIL,
+    FAILURES_OF_NETWORK,
+    REGISTRATIONS,
+    WRITES,
+    Attempts,
+    Limit,
+)
+from links import SHARE_CODE, parse_code, parse_pasted_code, referral_in
 from observing import (
     Metrics,
     durability_warnings,
@@ -108,7 +116,6 @@ from passwords import Busy, Passwords, Places, is_outdated, nobodys_hash
 from problems import HTTP_ERROR_HEADERS, HTTP_ERRORS, LIMIT_MESSAGES, Problem
 from records import (
     EVENTS,
-    LINK_EVENTS,
     SOURCES,
     Account,
     Opened,
@@ -130,25 +137,21 @@ from redis_link import (
     StoreUnavailable,
     connect,
 )
-from settings import REFERRAL_COOKIE, Settings
-from store import (
-    ATTEMPT,
-    BY_LABEL,
-    GENERAL,
-    LOGIN_SECONDS,
-    SCHEMA,
+from refusals import (
     BadIntervals,
     EditConflict,
     EmailTaken,
     NotOwner,
     NotShared,
     Refusal,
-    Store,
     UserNotFound,
     WrongPassword,
-    pseudonym,
 )
+from rows import BY_LABEL, GENERAL
+from settings import REFERRAL_COOKIE, Settings
+from store import ATTEMPT, LOGIN_SECONDS, SCHEMA, Store, pseudonym
 from wording import about, explain_invalid, summary
+from wsgi import Route, accepted_request_id, is_utf8
 
 __version__ = "2.0.0"
 
@@ -215,24 +218,6 @@ def common_headers(environ: Mapping[str, Any], is_json: bool) -> list[tuple[str,
     if environ["joip_share.secure"]:
         headers.append(HSTS)
     return headers
-
-
-class Route(MapAdapter):
-    """Werkzeug's routing of one path and method, done once: links are opened often.
-
-    Raises Werkzeug's NotFound or MethodNotAllowed when it is made.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._found = super().match(return_rule=True)
-
-    def match(self, path: Any = None, *asked: Any, **more: Any) -> Any:  # type: ignore[override]
-        """What was found, for who asks as Flask does; else Werkzeug's answer."""
-        if path or asked or more != {"return_rule": True}:
-            return super().match(path, *asked, **more)
-        rule, arguments = self._found
-        return rule, dict(arguments)
 
 
 class JoipShare(Flask):
@@ -421,32 +406,6 @@ def parse_session_id(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]*", text):
         raise Problem("INVALID_SESSION_ID")
     return int(text) if len(text) <= len(str(MAX_ID)) else MAX_ID  # none is that large
-
-
-SHARE_CODE = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
-    re.IGNORECASE | re.ASCII,
-)
-# What sticks to a pasted link: a slash, punctuation, quotes, and then anything that
-# began as a query.
-STUCK = re.compile(r"[\W_]*(?:[?&].*)?", re.DOTALL)
-
-
-def parse_code(text: str) -> str:
-    """A share code in its one spelling, the only one that keys are made from."""
-    if not SHARE_CODE.fullmatch(text):
-        raise NotShared
-    return text.lower()
-
-
-def parse_pasted_code(text: str) -> str:
-    """The share code at the beginning of a link's last part, as people paste it, and as
-    programs encode it, also twice."""
-    text = unquote(text)
-    match = SHARE_CODE.match(text)
-    if not match or not STUCK.fullmatch(text, match.end()):
-        raise NotShared
-    return match[0].lower()
 
 
 def query_int(name: str, default: int, low: int, high: int) -> int:
@@ -740,23 +699,6 @@ def sign_in_url(back: str) -> str:
 # --------------------------------------------------------------------------- Limits
 
 
-@dataclass(frozen=True)
-class Limit:
-    """So many attempts in a window of so many seconds."""
-
-    name: str
-    amount: int
-    seconds: int
-
-
-REGISTRATIONS = Limit("register", 10, 3600)
-FAILURES_OF_BOTH = Limit("login", 5, 900)
-FAILURES_OF_NETWORK = Limit("login-network", 30, 900)
-FAILURES_OF_EMAIL = Limit("login-email", 100, 900)
-WRITES = Limit("writes", 60, 60)
-Attempts = list[tuple[Limit, str]]
-
-
 def network() -> str:
     """What limits go by: the network of who is asking."""
     environ = wsgi_environ()
@@ -958,16 +900,6 @@ class Sender:
 
     user_id: str
     share_code: str
-
-
-def referral_in(text: str, name: str) -> str:
-    """The referral code in a link's text, wherever people and mail programs have left
-    it: `r=CODE.`, `r=CODE?fbclid=x`, `&amp;r=CODE`, upper case; "" for none."""
-    if "=" not in text and "%" not in text:
-        return ""
-    pattern = rf"[?&;]{name}=([a-z0-9]{{8}})(?![a-z0-9])"
-    match = re.search(pattern, unquote(text).lower())
-    return match[1] if match else ""
 
 
 def query_text() -> str:
@@ -1395,18 +1327,6 @@ def session_stats_csv(user_id: str, session_id: int) -> Response:
         headers={"Content-Disposition": name},
         content_type="text/csv; charset=utf-8",
     )
-
-
-LINK_COLUMNS = ("shareCode", "label", "email", "userId", "createdAt", *LINK_EVENTS)
-
-
-def csv_row(record: Struct) -> dict[str, Any]:
-    """A record for a spreadsheet, which must not take a text for a formula (OWASP, CSV
-    injection)."""
-    return {
-        name: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value
-        for name, value in plain(record).items()
-    }
 
 
 @api.get("/shared/<code>/preview")
@@ -2010,7 +1930,6 @@ SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NO_ROUTE = "(none)"
 FOR_ANY_SITE = re.compile(r"/oembed|/api/shared/.*/preview", re.DOTALL)
 UNLOGGED = frozenset(("/healthz", "/readyz"))
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def before_request() -> None:
@@ -2029,27 +1948,10 @@ def before_request() -> None:
         warn_of_proxies(environ)
 
 
-def accepted_request_id(given: str) -> str:
-    """The proxy's name for a request, else a new one to find it by in the log; it is
-    no secret, so it costs no system call."""
-    return given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
-
-
 def current_request_id() -> str:
     """The name of the request under way, "" where there is none."""
     named = flask.has_request_context()
     return wsgi_environ().get("joip_share.id", "") if named else ""
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a WSGI string, a byte per character, is UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def refuse_cross_site(environ: Mapping[str, Any], own_origin: str) -> None:

@@ -24,7 +24,8 @@ from joip_share import command, create_app, store
 from looks import Finding, Look, findings
 from records import pairs
 from redis_link import StoreUnavailable
-from store import SCHEMA, Refusal, Store
+from refusals import Refusal
+from store import SCHEMA, Store
 
 __all__ = ["create_app"]  # for `flask --app maintain`
 
@@ -151,8 +152,9 @@ class Report:
         """Take in the key of this name, given without the prefix, if it is ours."""
         ours, key = OURS.fullmatch(name), self.store.keys.prefix + name
         if ours:
+            size = yield ("MEMORY", "USAGE", key)
             self.sums["keys"] += 1
-            self.sums["bytes"] += (yield ("MEMORY", "USAGE", key)) or 0
+            self.sums["bytes"] += size or 0
             kind, whose, part = ours.groups()
             if read := getattr(self, f"_{kind}_{part or 'itself'}", None):
                 yield from read(key, whose)
@@ -162,7 +164,8 @@ class Report:
         yield from ()
 
     def _session_codes(self, key: str, session_id: str) -> Look:
-        self.sums["links"] += (yield ("HLEN", key)) or 0
+        number = yield ("HLEN", key)
+        self.sums["links"] += number or 0
 
     def _session_daily(self, key: str, session_id: str) -> Look:
         for name, value in pairs((yield ("HGETALL", key)) or {}).items():

@@ -1,6 +1,5 @@
 """What the service keeps in Redis, and how it stays right.
 
-    Refusals    what the store will not do
     Store       accounts, logins, tokens, sessions, links, counters, credits
 
 No Flask in here. How Redis is spoken to stands in `redis_link.py`; what Redis itself
@@ -20,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import redis as redis_py
@@ -31,17 +30,11 @@ from inputs import MediaInput, NewSession, SessionPatch
 from keys import PLACES_KNOWN, USER_PARTS, Keys
 from records import (
     DEFAULTS,
-    EVENTS,
-    EXCLUSIONS,
-    LINK_EVENTS,
     Account,
-    Daily,
-    Excluded,
     Opened,
     Played,
     Preview,
     Referrals,
-    Referrer,
     Session,
     Share,
     SharedSession,
@@ -50,7 +43,6 @@ from records import (
     StoredToken,
     Summary,
     Token,
-    Totals,
     Visit,
     decode_signup,
     decode_stored_token,
@@ -70,86 +62,33 @@ from redis_link import (
     StoreUnavailable,
     script,
 )
+from refusals import (
+    EmailTaken,
+    NotOwner,
+    NotShared,
+    Refusal,
+    SessionNotFound,
+    TokenNotFound,
+    UserNotFound,
+    WrongPassword,
+)
+from rows import (
+    BY_EMAIL,
+    BY_LABEL,
+    GENERAL,
+    as_counts,
+    as_session,
+    as_shares,
+    as_slideshow,
+    as_stats,
+    as_summary,
+)
 
 LOGIN_SECONDS = 7 * DAY
 VISITORS_SECONDS = 2 * DAY
 DAILY_KEPT = 400  # days of daily counters
 SETTLED = 60  # seconds after which what a request began is over, one way or another
 SCHEMA = 2  # of the data; what version 1 wrote is read as well
-
-
-# ---------------------------------------------------------------------------- Refusals
-
-
-class Refusal(Exception):
-    """What the store will not do; `code` is its name in scripts and the API."""
-
-    code: ClassVar[str]
-    kinds: ClassVar[dict[str, type[Refusal]]] = {}
-
-    def __init_subclass__(cls, code: str) -> None:
-        cls.code, cls.kinds[code] = code, cls
-
-
-class SessionNotFound(Refusal, code="SESSION_NOT_FOUND"):
-    """There is no such session."""
-
-
-class ShareNotFound(Refusal, code="SHARE_NOT_FOUND"):
-    """The session has no such link."""
-
-
-class UserNotFound(Refusal, code="USER_NOT_FOUND"):
-    """There is no such account."""
-
-
-class TokenNotFound(Refusal, code="TOKEN_NOT_FOUND"):
-    """The account has no such token."""
-
-
-class NotOwner(Refusal, code="NOT_OWNER"):
-    """The session belongs to someone else."""
-
-
-class NotShared(Refusal, code="SHARED_SESSION_NOT_FOUND"):
-    """The code is unknown, paused, revoked or deleted; which of them is nobody's
-    business."""
-
-
-class NotForYou(Refusal, code="NOT_FOR_YOU"):
-    """The link is bound to another account."""
-
-
-class EmailTaken(Refusal, code="EMAIL_TAKEN"):
-    """There is an account with this email."""
-
-
-class WrongPassword(Refusal, code="WRONG_PASSWORD"):
-    """The password is not, or no longer, the account's."""
-
-
-class EditConflict(Refusal, code="EDIT_CONFLICT"):
-    """The session was changed since it was read."""
-
-
-class BadIntervals(Refusal, code="BAD_INTERVALS"):
-    """intervalMin would come to lie above intervalMax."""
-
-
-class TooManySessions(Refusal, code="TOO_MANY_SESSIONS"):
-    """The account has as many sessions as it may have."""
-
-
-class TooManyBytes(Refusal, code="TOO_MANY_BYTES"):
-    """The account's sessions take as much room as they may."""
-
-
-class TooManyLinks(Refusal, code="TOO_MANY_LINKS"):
-    """The session has as many links as it may have."""
-
-
-class TooManyTokens(Refusal, code="TOO_MANY_TOKENS"):
-    """The account has as many tokens as it may have."""
 
 
 # ------------------------------------------------------------------------------- Store
@@ -171,9 +110,7 @@ CLICK, UNCLICK = script("click"), script("unclick")
 REPORT, PLAYED, ATTEMPT = script("report"), script("played"), script("attempt")
 
 UNCOUNTED = "uncounted"  # why a visit is not even looked at by the counters
-GENERAL = "*"  # the audience of a link that is for everyone
 LEFT_OVER = ("codes", "players")  # what a deletion takes away last
-BY_EMAIL, BY_LABEL = "mail:", "label:"  # what other audiences begin with
 
 
 @dataclass(frozen=True)
@@ -631,7 +568,7 @@ class Store:
         fields = to_fields(new, **more)
         stored = {k: v for k, v in fields.items() if v != "" or k not in DEFAULTS}
         session_id = self._write_session(user_id, pack_media(new.media), flat(stored))
-        return _session(session_id, stored)
+        return as_session(session_id, stored)
 
     def _write_session(self, user_id: str, media: bytes, fields: list[str]) -> int:
         size = len(media) + sum(map(len, fields))
@@ -672,8 +609,8 @@ class Store:
         Raises SessionNotFound, NotOwner."""
         read = READ(self._session_keys(session_id), user_id)
         fields, media, codes, links = self.execute(*read)
-        session = _session(session_id, pairs(fields))
-        shares = _shares(pairs(codes), pairs(links), session.created_at)
+        session = as_session(session_id, pairs(fields))
+        shares = as_shares(pairs(codes), pairs(links), session.created_at)
         return session, unpack_media(media), shares
 
     def check_owner(self, session_id: int, user_id: str) -> None:
@@ -703,7 +640,7 @@ class Store:
         ids = [int(i) for i in listed]
         shown, more = ids[:limit], ids[limit:]
         replies = self.execute_many([SUMMARY(self._session_keys(i)) for i in shown])
-        rows = dict(zip(shown, map(_summary, shown, replies), strict=True))
+        rows = dict(zip(shown, map(as_summary, shown, replies), strict=True))
         for session_id, row in rows.items():
             if row is None and id_age(session_id) > SETTLED:
                 with contextlib.suppress(StoreUnavailable):
@@ -749,7 +686,7 @@ class Store:
             raise
         if given and before > 0:  # version 1 counted no bytes
             self._release(session_id, user_id, bytes_before)
-        return _session(session_id, pairs(after))
+        return as_session(session_id, pairs(after))
 
     def delete_session(self, session_id: int, user_id: str) -> None:
         """Take the session away in one step, then purge what pointed at it.
@@ -947,7 +884,7 @@ class Store:
         if referral_code is None or deleting:
             raise NotShared
         preview = Preview(
-            *_slideshow(shown), owner_name=(name or b"").decode(), share_code=code
+            *as_slideshow(shown), owner_name=(name or b"").decode(), share_code=code
         )
         for_all = audience == b"*" or audience.startswith(BY_LABEL.encode())
         return Opened(
@@ -976,7 +913,7 @@ class Store:
         if new:
             self._note_played(viewer, code, now)
         session = SharedSession(
-            *_slideshow(shown),
+            *as_slideshow(shown),
             owner_name=(name or b"").decode(),
             id=self._place(code).session_id,
             is_public=True,
@@ -1049,8 +986,10 @@ class Store:
         """The owner's numbers. Raises SessionNotFound, NotOwner."""
         stats = STATS(self._session_keys(session_id), user_id)
         totals, daily, hosts, codes, links = self.execute(*stats)
-        shares = _shares(pairs(codes), pairs(links), "")
-        return _stats(days, _counts(totals), _counts(daily), _counts(hosts), shares)
+        shares = as_shares(pairs(codes), pairs(links), "")
+        return as_stats(
+            days, as_counts(totals), as_counts(daily), as_counts(hosts), shares
+        )
 
     # Secrets that all processes share
 
@@ -1113,7 +1052,7 @@ class Store:
         keys = self.keys.user_keys(user_id, "referrals", "signups")[1:]
         counts, rows, rest = self.execute(*REPORT(keys, limit - 1, cursor))
         history = [decode_signup(row) for row in reversed(rows)]
-        return Referrals(_counts(counts), history, rest - 1 if rest > 0 else None)
+        return Referrals(as_counts(counts), history, rest - 1 if rest > 0 else None)
 
 
 def _nothing_noted(session_id: int, audience: str) -> dict[str, str]:
@@ -1131,80 +1070,3 @@ def _stands(reply: Any) -> bool:
     """Whether an account was there and not marked, when it was looked at again."""
     deleting, user_id = reply
     return user_id is not None and deleting is None
-
-
-def _session(session_id: int, fields: dict[str, str]) -> Session:
-    row = {**DEFAULTS, **fields, "id": session_id}
-    row["thumbnail"] = row["thumbnail"] or None
-    return msgspec.convert(row, Session, strict=False)
-
-
-def _summary(session_id: int, reply: Any) -> Summary | None:
-    fields, links, (opens, signups), general = reply
-    if not fields:
-        return None
-    session = _session(session_id, pairs(fields))
-    code = general.decode() if general else None
-    return Summary(session, bool(links), int(opens or 0), int(signups or 0), code)
-
-
-def _slideshow(row: Iterable[bytes | None]) -> tuple[Any, ...]:
-    """A Slideshow's members from what Redis holds, where absent means empty."""
-    title, text, image, media, low, high, transition, made = [v or b"" for v in row]
-    return (
-        title.decode(),
-        text.decode(),
-        image.decode() or None,
-        int(media),
-        int(low),
-        int(high),
-        transition.decode(),
-        made.decode(),
-    )
-
-
-def _shares(codes: dict[str, str], links: dict[str, str], created: str) -> list[Share]:
-    """A session's links, the general one first, then by age. What version 1 made knows
-    no time and no counts of its own: then it is as old as its session."""
-    shares = [
-        Share(
-            *(int(links.get(f"{code}:{event}", 0)) for event in LINK_EVENTS),
-            share_code=code,
-            user_id=audience if _is_account(audience) else None,
-            email=links.get(f"{code}:email"),
-            label=audience.removeprefix(BY_LABEL)
-            if audience.startswith(BY_LABEL)
-            else None,
-            created_at=links.get(f"{code}:since", created),
-        )
-        for code, audience in codes.items()
-    ]
-    return sorted(shares, key=lambda s: (codes[s.share_code] != GENERAL, s.created_at))
-
-
-def _is_account(audience: str) -> bool:
-    return audience != GENERAL and not audience.startswith((BY_EMAIL, BY_LABEL))
-
-
-def _stats(
-    days: int,
-    totals: dict[str, int],
-    daily: dict[str, int],
-    hosts: dict[str, int],
-    links: list[Share],
-) -> Stats:
-    largest = sorted(hosts.items(), key=lambda item: (-item[1], item[0]))[:20]
-    return Stats(
-        totals=Totals(*(totals.get(event, 0) for event in EVENTS)),
-        excluded=Excluded(*(totals.get(f"excluded:{r}", 0) for r in EXCLUSIONS)),
-        daily=[
-            Daily(*(daily.get(f"{day}:{event}", 0) for event in EVENTS), date=day)
-            for day in map(today, reversed(range(days)))
-        ],
-        referrers=[Referrer(host, opens) for host, opens in largest],
-        links=links,
-    )
-
-
-def _counts(reply: Any) -> dict[str, int]:
-    return {field: int(value) for field, value in pairs(reply).items()}

@@ -11,17 +11,15 @@ import store as stores
 from clock import MAX_ID, id_age, today
 from inputs import MediaInput, NewSession, SessionPatch
 from records import Visit
-from store import (
+from refusals import (
     BadIntervals,
     EditConflict,
     EmailTaken,
-    Limits,
     NotForYou,
     NotOwner,
     NotShared,
     SessionNotFound,
     ShareNotFound,
-    Store,
     TokenNotFound,
     TooManyBytes,
     TooManyLinks,
@@ -30,6 +28,7 @@ from store import (
     UserNotFound,
     WrongPassword,
 )
+from store import Limits, Store
 
 PERSON = Visit(reason="", visitor=b"somebody", host="news.example")
 UNCOUNTED = Visit()

@@ -12,9 +12,9 @@ import joip_share
 from conftest import World
 from inputs import NewSession
 from records import Visit
+from refusals import NotShared
 from servers import PERSON, Client
 from shown import message, show, visit
-from store import NotShared
 
 BOT = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
 IPHONE = (

@@ -25,8 +25,10 @@ from clock import MAX_ID
 from inputs import MediaInput, NewSession, SessionPatch
 from records import Visit
 from redis_link import Link
+from refusals import NotShared, Refusal
+from rows import GENERAL
 from servers import Client, RedisServer, Service, contents, wait_for
-from store import GENERAL, NotShared, Refusal, Store
+from store import Store
 
 # Every crash point, every meeting.
 

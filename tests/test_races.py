@@ -11,16 +11,13 @@ from clock import MAX_ID
 from inputs import MediaInput, NewSession, SessionPatch
 from records import Visit
 from redis_link import Link
-from servers import Client
-from store import (
+from refusals import (
     BadIntervals,
     EmailTaken,
-    Limits,
     NotShared,
     Refusal,
     SessionNotFound,
     ShareNotFound,
-    Store,
     TooManyBytes,
     TooManyLinks,
     TooManySessions,
@@ -28,6 +25,8 @@ from store import (
     UserNotFound,
     WrongPassword,
 )
+from servers import Client
+from store import Limits, Store
 from store_contract import incompressible
 
 THREADS = 32

@@ -1,0 +1,43 @@
+"""What the text of a link says, as people paste it and programs bend it."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from refusals import NotShared
+
+SHARE_CODE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    re.IGNORECASE | re.ASCII,
+)
+# What sticks to a pasted link: a slash, punctuation, quotes, and then anything that
+# began as a query.
+STUCK = re.compile(r"[\W_]*(?:[?&].*)?", re.DOTALL)
+
+
+def parse_code(text: str) -> str:
+    """A share code in its one spelling, the only one that keys are made from."""
+    if not SHARE_CODE.fullmatch(text):
+        raise NotShared
+    return text.lower()
+
+
+def parse_pasted_code(text: str) -> str:
+    """The share code at the beginning of a link's last part, as people paste it, and as
+    programs encode it, also twice."""
+    text = unquote(text)
+    match = SHARE_CODE.match(text)
+    if not match or not STUCK.fullmatch(text, match.end()):
+        raise NotShared
+    return match[0].lower()
+
+
+def referral_in(text: str, name: str) -> str:
+    """The referral code in a link's text, wherever people and mail programs have left
+    it: `r=CODE.`, `r=CODE?fbclid=x`, `&amp;r=CODE`, upper case; "" for none."""
+    if "=" not in text and "%" not in text:
+        return ""
+    pattern = rf"[?&;]{name}=([a-z0-9]{{8}})(?![a-z0-9])"
+    match = re.search(pattern, unquote(text).lower())
+    return match[1] if match else ""

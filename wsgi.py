@@ -1,0 +1,46 @@
+"""What a request says of itself before Flask looks at it."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any
+
+from werkzeug.routing import MapAdapter
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Route(MapAdapter):
+    """Werkzeug's routing of one path and method, done once: links are opened often.
+
+    Raises Werkzeug's NotFound or MethodNotAllowed when it is made.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._found = super().match(return_rule=True)
+
+    def match(self, path: Any = None, *asked: Any, **more: Any) -> Any:  # type: ignore[override]
+        """What was found, for who asks as Flask does; else Werkzeug's answer."""
+        if path or asked or more != {"return_rule": True}:
+            return super().match(path, *asked, **more)
+        rule, arguments = self._found
+        return rule, dict(arguments)
+
+
+def accepted_request_id(given: str) -> str:
+    """The proxy's name for a request, else a new one to find it by in the log; it is
+    no secret, so it costs no system call."""
+    return given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a WSGI string, a byte per character, is UTF-8."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
