@@ -38,13 +38,16 @@ class Finding:
 
 class Looks(ABC):
     """The looks at keys by their kind, each the name of a method that gets a key's
-    name, whose it is, and what it holds."""
+    name, whose it is (the first group of its shape), and what it holds."""
 
     KINDS: ClassVar[tuple[tuple[str, Command, str], ...]]  # shape, what reads it, look
 
     def __init__(self, store: Store) -> None:
         self.store, self.keys = store, store.keys
-        self._kinds = [(re.compile(s), read, look) for s, read, look in self.KINDS]
+        shapes = (f"(?P<kind{n}>{shape})" for n, (shape, *_) in enumerate(self.KINDS))
+        self._shapes = re.compile("|".join(shapes))
+        groups = self._shapes.groupindex.values()
+        self._kinds = dict(zip(groups, self.KINDS, strict=True))
 
     @abstractmethod
     def left_over(self, name: str, whose: str) -> Mend:
@@ -53,18 +56,20 @@ class Looks(ABC):
     def look(self, name: str) -> Look:
         """The look at the key of this name, given without the prefix; at a key that is
         none of ours it sees nothing."""
-        key = self.keys.prefix + name
-        for shape, (read, *args), look in self._kinds:
-            if match := shape.fullmatch(name):
-                whole, brace, part = key.partition("}")
-                held, stands = yield [(read, key, *args), ("EXISTS", whole + brace)]
-                if held == OTHER_TYPE:
-                    yield Finding(name, "is of another type than it should be")
-                elif held and part and not stands:
-                    gone = self.left_over(name, match[1])
-                    yield Finding(name, "is left of something that was deleted", gone)
-                elif held and look:
-                    yield from self._read(name, getattr(self, look), match[1], held)
+        match, key = self._shapes.fullmatch(name), self.keys.prefix + name
+        if match is None:
+            return
+        group = match.lastindex or 0
+        (_, (read, *args), look), whose = self._kinds[group], match[group + 1]
+        whole, brace, part = key.partition("}")
+        held, stands = yield [(read, key, *args), ("EXISTS", whole + brace)]
+        if held == OTHER_TYPE:
+            yield Finding(name, "is of another type than it should be")
+        elif held and part and not stands:
+            gone = self.left_over(name, whose)
+            yield Finding(name, "is left of something that was deleted", gone)
+        elif held and look:
+            yield from self._read(name, getattr(self, look), whose, held)
 
     @staticmethod
     def _read(name: str, look: Callable[..., Look], whose: str, held: Any) -> Look:
