@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import redis as redis_py
 
+import redis_node
 from askers import Askers, answers, hung, kind
 from redis_link import Link, RedisUrl, connect
 from servers import Process, RedisServer, Sentinels, free_port, need, wait_for
@@ -62,7 +63,10 @@ def slept(sentinels: Sentinels, master: RedisServer, replica: RedisServer) -> No
 
 
 @pytest.mark.parametrize("fail_over", [planned, slept])
-def test_a_failover_loses_nothing_durable_and_mixes_up_no_replies(sentinels, fail_over):
+def test_a_failover_loses_nothing_durable_and_mixes_up_no_replies(
+    sentinels, fail_over, monkeypatch
+):
+    monkeypatch.setattr(redis_node, "RESTED", 60)  # they are busy all the time
     master, replica = leader(sentinels)
     link = durable_link(sentinels)
     with Askers(link, durable=True) as askers:
