@@ -30,6 +30,12 @@ function follow({ target, clientX }) {
   point(chart, Math.floor(((clientX - left) / width) * bars(chart).length));
 }
 
+/** A finger that is lifted leaves the figure to be read. */
+function leave({ target, pointerType }) {
+  const chart = pointerType === "touch" ? null : target.closest(".bars svg");
+  if (chart) unpoint(chart);
+}
+
 function step(event) {
   const chart = event.target.closest(".bars svg");
   if (!chart) return;
@@ -71,12 +77,8 @@ async function main() {
   document.addEventListener("click", click);
   document.addEventListener("keydown", step);
   for (const type of ["pointermove", "pointerdown"]) document.addEventListener(type, follow);
-  for (const type of ["pointerout", "focusout"]) {
-    document.addEventListener(type, ({ target }) => {
-      const chart = target.closest(".bars svg");
-      if (chart) unpoint(chart);
-    });
-  }
+  document.addEventListener("pointerout", leave);
+  document.addEventListener("focusout", leave);
 }
 
 main();

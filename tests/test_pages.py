@@ -6,16 +6,20 @@ import html
 import json
 import re
 from html.parser import HTMLParser
-from urllib.parse import unquote, urljoin
+from urllib.parse import quote, unquote, urljoin
 
 import fakeredis
 import pytest
 
 import joip_share
+import store
 from conftest import Visitor
+from servers import ROOT
+from shown import show
 
-BASES = ["https://example.org", "https://example.org/joip"]
+BASES = ["https://joip.example", "https://joip.example/joip"]
 LAKE = "https://pictures.example.net/lake.jpg"
+OTHER = "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0"
 
 
 class Page(HTMLParser):
@@ -88,7 +92,8 @@ def site(request):
 
 def every_page(site):
     """Each page, by whoever sees it."""
-    mine = ["/", "/sessions/new", f"/sessions/{site.session}", "/referrals",
+    mine = ["/", "/sessions/new", f"/sessions/{site.session}",
+            f"/sessions/{site.session}/play", "/referrals", "/account",
             f"{site.shared}", f"{site.shared}/play"]  # fmt: skip
     others = ["/", "/login", "/register", site.shared, "/nothing", "/shared/nothing"]
     for path in mine:
@@ -109,11 +114,18 @@ def test_no_page_has_inline_script_or_style(site):
                 path, tag)  # fmt: skip
 
 
-ADDRESSES = {"href", "src", "action", "data-api", "data-seen"}
+ADDRESSES = {"href", "src", "action", "data-seen"}
 
 
 def test_every_address_on_a_page_is_under_the_base(site):
-    inside = (f"{site.path}/", f"{site.base}/", "#", "data:", "https://example.org/")
+    inside = (
+        f"{site.path}/",
+        f"{site.base}/",
+        "#",
+        "?",
+        "data:",
+        "https://example.org/",
+    )
     for path, page in every_page(site):
         for tag, have in page.tags:
             for name in ADDRESSES & have.keys():
@@ -128,13 +140,14 @@ def test_every_page_has_a_language_one_heading_and_fits_the_screen(site):
         assert len(page.all("h1")) == 1, path
         assert "width=device-width" in page.meta("viewport"), path
         assert page.meta("color-scheme"), path
+        assert page.all("meta", name="theme-color"), path
 
 
 def test_every_field_has_a_label(site):
     for path, page in every_page(site):
         labels = {have["for"] for have in page.all("label")}
         fields = page.all("input") + page.all("select") + page.all("textarea")
-        named = [have for have in fields if "id" in have]
+        named = [have for have in fields if "id" in have and "aria-label" not in have]
         assert {have["id"] for have in named} <= labels, path
 
 
@@ -144,27 +157,59 @@ def test_no_form_puts_what_was_typed_into_the_address(site):
         assert all(have.get("method") == "post" for have in page.all("form")), path
 
 
+def test_no_page_speaks_of_sessions(site):
+    """The API's word, which an error page has in its small print only."""
+    for path, page in every_page(site):
+        words = re.sub(r'<p class="hint">\d.*|<[^>]*>', " ", page.text)
+        assert not re.search(r"\bsessions?\b", words, re.IGNORECASE), path
+
+
+BLOCKED = {
+    "beacon",
+    "track",
+    "stat",
+    "hit",
+    "count",
+    "pixel",
+    "analytics",
+    "event",
+    "log",
+}
+
+
+def test_no_static_file_has_a_name_that_block_lists_know():
+    names = [path.name for path in (ROOT / "static").iterdir()]
+    assert [n for n in names if BLOCKED & set(re.split(r"[^a-z]+", n))] == []
+
+
+def test_what_browsers_look_for_at_the_root_is_there(site):
+    for name in ("favicon.ico", "apple-touch-icon.png", "robots.txt"):
+        assert site.stranger().get(f"/{name}").status_code == 200
+    answer = site.stranger().get("/manifest.webmanifest")
+    icons = [icon["src"] for icon in json.loads(answer.text)["icons"]]
+    assert all(site.stranger().get(f"/{src}").status_code == 200 for src in icons)
+
+
 # ------------------------------------------------------------------------- the preview
 
 
 def test_the_preview_says_what_it_is(site):
     page = site.page(site.shared)
     text = html.unescape(page.text)
-    for part in ('Lake & "light"', "by Mira <b>", "3 items, about 20 seconds"):
+    for part in ('Lake & "light"', "by <bdi>Mira <b></bdi>", "3 items, about 20 sec"):
         assert part in text
     assert "<b>" not in page.text
 
 
 def test_what_goes_round_stands_under_the_public_url(site):
     page = site.page(site.shared)
-    plain = f"{site.base}{site.shared}"
-    assert page.one("link", rel="canonical")["href"] == plain
-    assert page.meta("og:url") == plain
+    assert page.one("link", rel="canonical")["href"] == site.link
+    assert page.meta("og:url") == site.link
     assert page.meta("robots") == "noindex"
     for kind in ("og", "twitter"):
         assert page.meta(f"{kind}:title") == 'Lake & "light"'
-        assert page.meta(f"{kind}:description") == "One day\nby the lake"
-        assert page.meta(f"{kind}:image").startswith(f"{site.base}/static/card.png")
+        assert page.meta(f"{kind}:description") == "One day by the lake"
+        assert page.meta(f"{kind}:image") == "https://example.org/0.jpg"
         assert page.meta(f"{kind}:image:alt")
     assert page.meta("og:type") == "website"
     assert page.meta("og:site_name") == "Joip Share"
@@ -183,7 +228,7 @@ def test_the_picture_is_the_thumbnail_else_a_drawing():
     page = site.page(site.shared)
     assert page.one("img")["src"] == LAKE
     assert page.meta("og:image") == page.meta("twitter:image") == LAKE
-    plain = Site(BASES[0])
+    plain = Site(BASES[0], thumbnail=None)
     drawn = plain.page(plain.shared)
     assert drawn.all("img") == []
     assert len(drawn.all("div", class_="picture")) == 1
@@ -191,29 +236,61 @@ def test_the_picture_is_the_thumbnail_else_a_drawing():
     assert drawn.meta("og:image:height") == "630"
 
 
-def test_strangers_sign_in_to_play_and_come_back(site):
-    links = site.page(site.shared).links()
-    play = f"{site.path}{site.shared}/play"
-    assert f"{site.path}/login?next={play}" in links
-    assert f"{site.path}/register?next={play}" in links
-    form = site.page(f"/login?next={play}").one("form", method="post")
-    assert form["data-next"] == play
+def test_a_description_is_cut_for_cards_but_not_on_the_page():
+    long = "Night after night. " * 20
+    site = Site(BASES[0], description=long)
+    page = site.page(site.shared)
+    assert len(page.meta("og:description")) <= 200
+    assert page.meta("og:description") == page.meta("twitter:description")
+    assert long.strip() in page.text
+
+
+def test_strangers_create_an_account_or_sign_in_to_play_and_come_back(site):
+    page = site.page(site.shared)
+    play = f"{site.path}{site.shared}/play?r={site.user['referralCode']}"
+    onward = quote(play)
+    main, other = page.all("a", class_="button play") + page.all(
+        "a", class_="button quiet"
+    )
+    assert main["href"] == f"{site.path}/register?next={onward}"
+    assert other["href"] == f"{site.path}/login?next={onward}"
+    for path in ("login", "register"):
+        there = site.page(f"/{path}?next={onward}")
+        assert there.one("input", name="next")["value"] == play
+        assert there.one("form", method="post")["action"] == f"{site.path}/{path}"
+        assert "to play <bdi>Lake" in there.text
 
 
 def test_who_is_signed_in_plays_at_once(site):
     guest = site.stranger()
     guest.sign_up("preview@example.com")
     links = site.page(site.shared, guest).links()
-    assert f"{site.path}{site.shared}/play" in links
+    assert f"{site.path}{site.shared}/play?r={site.user['referralCode']}" in links
     assert not [link for link in links if "login" in link]
 
 
-def test_the_beacon_is_for_people_only(site):
-    seen = site.page(site.shared).one("body")["data-seen"]
-    assert seen == f"{site.path}/api{site.shared}/seen"
+def test_the_pages_message_is_for_people_only(site):
+    body = site.page(site.shared).one("body")
+    assert body["data-seen"] == f"{site.path}/api{site.shared}/seen"
+    assert body["data-token"]
     for other in (site.owner.get(site.shared),
                   site.stranger().get(site.shared, agent="Slackbot 1.0")):  # fmt: skip
-        assert "beacon" not in other.text
+        assert "data-seen" not in other.text
+
+
+def test_a_link_for_one_person_says_so(site):
+    personal = site.owner.share(site.session, email="grandmother@example.com")
+    page = site.page(f"/shared/{personal['shareCode']}")
+    assert "This link is for one person" in page.text
+    assert "This link is for one person" not in site.page(site.shared).text
+    assert "grandmother" not in page.text
+
+
+def test_a_paused_preview_is_its_owners_alone():
+    site = Site(BASES[0])
+    site.owner.patch(f"/api/sessions/{site.session}", json={"isPublic": False})
+    assert "Paused" in site.page(site.shared, site.owner).text
+    assert site.stranger().get(site.shared).status_code == 404
 
 
 def test_the_player_sends_others_to_sign_in_and_back(site):
@@ -242,7 +319,7 @@ def test_the_next_page_is_never_another_site(site, hostile):
 
     for path in ("/login", "/register"):
         answer = site.stranger().get(path, query_string={"next": hostile})
-        assert inside(Page(answer.text).one("form", method="post")["data-next"])
+        assert inside(Page(answer.text).one("input", name="next")["value"])
     answer = site.owner.get("/login", query_string={"next": hostile})
     assert inside(answer.headers["Location"])
 
@@ -250,7 +327,8 @@ def test_the_next_page_is_never_another_site(site, hostile):
 def test_password_managers_know_the_fields(site):
     def asked(path):
         page = site.page(path)
-        return {have["name"]: have["autocomplete"] for have in page.all("input")}
+        fields = [have for have in page.all("input") if have.get("type") != "hidden"]
+        return {have["name"]: have["autocomplete"] for have in fields}
 
     assert asked("/login") == {"email": "username", "password": "current-password"}
     assert asked("/register") == {
@@ -275,15 +353,16 @@ def test_my_sessions_with_their_numbers_and_pages(owner):
     assert "Walk 2" in first.text
     assert "Walk 0" not in first.text
     assert len(Page(first.text).all("img", src=LAKE)) == 2
-    assert re.search(r"Shared</span>\s*<span>0 opens</span> <span>0 sign-", first.text)
-    assert first.text.count("Not shared") == 1
+    assert "0 opens · 0 sign-ups" in first.text
+    classes = [have["class"] for have in Page(first.text).all("li")]
+    assert classes == ["tile on", "tile off"]
     older = Page(first.text).one("a", rel="next")["href"]
     assert "Walk 0" in owner.get(older).text
 
 
 def test_an_empty_shelf_is_friendly(owner):
     page = Page(owner.get("/").text)
-    assert "Your first session" in page.text
+    assert "Your first slideshow" in page.text
     assert "/sessions/new" in page.links()
 
 
@@ -295,9 +374,9 @@ def test_the_editor_holds_everything_that_can_be_edited(site):
     }  # fmt: skip
     assert values == {
         "title": 'Lake & "light"', "intervalMin": "3", "intervalMax": "10",
-        "thumbnail": "",
+        "thumbnail": "https://example.org/0.jpg",
     }  # fmt: skip
-    assert len(json.loads(page.one("ol", id="media")["data-media"])) == 3
+    assert len(json.loads(page.one("form", id="editor")["data-media"])) == 3
     offered = {have["value"] for have in page.all("option")}
     assert offered == {"fade", "slide", "zoom", "flip", "none", "image", "video"}
 
@@ -307,6 +386,8 @@ def test_the_share_panel_shows_link_and_code(site):
     assert page.one("input", id="link")["value"] == site.link
     assert page.all("svg", class_="segno")
     assert page.all("button", **{"data-act": "pause"})
+    for act in ("replace", "revoke"):
+        assert page.all("button", **{"data-ask": act})
 
 
 def test_the_numbers_are_drawn_and_written_by_the_server(clock):
@@ -314,17 +395,29 @@ def test_the_numbers_are_drawn_and_written_by_the_server(clock):
     for _ in range(3):
         site.stranger().get(site.shared, headers={"Referer": "https://news.example/x"})
     site.stranger().get(site.shared, agent="Slackbot 1.0")
-    site.stranger().post(f"/api{site.shared}/seen")
+    show(
+        site.stranger(), site.stranger().get(site.shared, agent=OTHER).text, agent=OTHER
+    )
     page = site.page(f"/sessions/{site.session}", site.owner)
-    today = joip_share.today()
-    assert f"<title>{today}: 3</title>" in page.text
-    assert len(page.all("rect")) == 4 * 30 + 2  # days; opens, views
-    figures = "".join(f"<td>{n}</td>" for n in (3, 1, 1, 0, 0))
-    assert f'<th scope="row">{today}</th>{figures}' in page.text
+    today = store.today()
+    bars = page.all("rect", **{"data-from": today})
+    assert [bar["data-value"] for bar in bars] == ["4", "1", "2", "0"]
+    assert len(page.all("rect", width="8")) == 4 * 30
+    figures = "".join(f"<td>{n}</td>" for n in (4, 1, 2, 0, 0))
+    assert f'<time datetime="{today}">{today}</time></th>{figures}' in page.text
     assert '<th scope="row">news.example</th><td>3</td>' in page.text
     assert re.search(r"programs, not people</th><td>1</td>", page.text)
-    csv = f"/api/sessions/{site.session}/stats.csv?days=30"
-    assert csv in page.links()
+    csv = f"/api/sessions/{site.session}/stats.csv"
+    assert {f"{csv}?days=30", f"{csv}?by=link"} <= set(page.links())
+
+
+@pytest.mark.parametrize(("days", "bars"), [(7, 7), (30, 30), (90, 90), (365, 53)])
+def test_the_numbers_of_a_week_to_a_year(owner, days, bars):
+    session = owner.make_session()
+    page = Page(owner.get(f"/sessions/{session}?days={days}").text)
+    assert len(page.all("rect", width="8")) == 4 * bars
+    current = page.one("a", **{"aria-current": "true"})
+    assert current["href"] == f"?days={days}#numbers"
 
 
 def test_referrals_show_link_totals_and_history(site):
@@ -335,7 +428,7 @@ def test_referrals_show_link_totals_and_history(site):
     link = f"{site.base}/?ref={site.user['referralCode']}"
     assert page.one("input", id="referral-link")["value"] == link
     assert f"{site.path}/sessions/{site.session}" in page.links()
-    assert re.search(r"Links to your sessions</th><td>1</td><td>1</td>", page.text)
+    assert re.search(r"Links to your slideshows</th><td>1</td><td>1</td>", page.text)
 
 
 # ----------------------------------------------------------------------------- refusals
