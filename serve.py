@@ -35,7 +35,8 @@ OPTIONS = {
     "channel_timeout": 30,  # seconds; the proxy gives its kept connections up at 20
     "asyncore_use_poll": True,  # select() takes no descriptor above 1023
     "max_request_header_size": 32 << 10,
-    "max_request_body_size": 2 << 20,  # the service itself refuses what is over 1 MiB
+    # The service itself refuses what is over 1 MiB, and 2 MiB as nginx lets through.
+    "max_request_body_size": (2 << 20) + (1 << 10),
     "outbuf_overflow": 256 << 10,  # a larger answer waits for its reader on the disk
     "ident": "",
     "clear_untrusted_proxy_headers": False,  # TRUSTED_PROXIES decides

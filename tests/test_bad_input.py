@@ -23,8 +23,10 @@ def someone(app):
     client = app.test_client()
     given = {"email": "owner@example.com", "password": "long enough"}
     client.post("/api/register", json=given)
-    client.post("/api/sessions", json={"title": "A walk"})
-    client.post("/api/sessions/1/share")
+    client.session_id = client.post("/api/sessions", json={"title": "A walk"}).json[
+        "id"
+    ]
+    client.post(f"/api/sessions/{client.session_id}/share")
     return client
 
 
@@ -41,6 +43,7 @@ def send(app, someone):
     def sending(body, method="POST", path="/api/sessions", status=400):
         before = contents(app)
         data = body if isinstance(body, bytes) else body.encode()
+        path = path.format(id=someone.session_id)
         answer = someone.open(
             path, method=method, data=data, content_type="application/json"
         )
@@ -53,8 +56,8 @@ def send(app, someone):
 
 WRITES = [
     ("POST", "/api/sessions"),
-    ("PATCH", "/api/sessions/1"),
-    ("POST", "/api/sessions/1/share"),
+    ("PATCH", "/api/sessions/{id}"),
+    ("POST", "/api/sessions/{id}/share"),
     ("POST", "/api/register"),
     ("POST", "/api/login"),
 ]
@@ -107,14 +110,15 @@ def values(member, *wrong):
     return [(member, value) for value in wrong]
 
 
+# What the WHATWG's parser refuses, or takes as something else than http(s).
 NO_URLS = (
     "", " ", "x", "/x.jpg", "//example.org/x.jpg", "javascript:alert(1)",
     "JavaScript:alert(1)", "\tjavascript:alert(1)", "data:image/png;base64,AA",
     "ftp://example.org/x", "file:///etc/passwd", "http:", "http:/", "http://",
-    "https:///x.jpg", "http:example.org", "http://?x", "http://#x", "http://:80/",
-    "http://@/", "http://[", "http://exa mple.org/", "http://example.org/a b",
-    "http://example.org/\n", "http://example.org\\@evil", " http://example.org/x",
-    "http://example.org/x\x00", "http://example.org/" + "x" * 2048, 5, True, [], {},
+    "http://?x", "http://#x", "http://:80/", "http://@/", "http://[",
+    "http://exa mple.org/", "http://example.org:99999/", "http://1.2.3.999/",
+    "http://example.org/" + "x" * 2048, "http://example.org/" + " " * 1000 + "x",
+    5, True, [], {},
 )  # fmt: skip
 NO_SECONDS = (0, -1, 61, 5.0, 5.5, 1e300, 10**400, True, False, "5", None, [], {})
 
@@ -131,10 +135,8 @@ NO_SECONDS = (0, -1, 61, 5.0, 5.5, 1e300, 10**400, True, False, "5", None, [], {
         *values("isPublic", 0, 1, "true", "", None, []),
         *values("media", None, {}, "x", 5, True, [None], [5], ["http://x"], [[]], [{}]),
         *values("media", [{"mediaUrl": "http://x"}] * 501),
-        *values("id", 7),
-        *values("userId", "somebody"),
-        *values("mediaCount", 7),
-        *values("createdAt", "2026-11-23T15:04:05Z"),
+        *values("ownerName", "Ada"),
+        *values("shareCode", "x"),
     ],
     ids=lambda value: repr(value)[:32],
 )
@@ -142,7 +144,7 @@ def test_a_wrong_member_of_a_session_is_named(send, member, value):
     given = {member: value}
     for problem in (
         send(json.dumps({"title": "x"} | given)),
-        send(json.dumps(given), "PATCH", "/api/sessions/1"),
+        send(json.dumps(given), "PATCH", "/api/sessions/{id}"),
     ):
         [detail] = problem["details"]
         assert detail["field"].partition("[")[0] == member
@@ -156,7 +158,7 @@ def test_a_wrong_member_of_a_session_is_named(send, member, value):
         *[({"thumbnail": url}, "thumbnail") for url in ("", "javascript:x", 5)],
         *[({"type": kind}, "type") for kind in ("", "audio", "IMAGE", None, 1)],
         *[({"caption": text}, "caption") for text in ("x" * 501, 5, [])],
-        *[({name: 1}, name) for name in ("id", "order", "mediaurl", "url")],
+        *[({name: 1}, name) for name in ("Id", "place", "mediaurl", "url")],
     ],
     ids=lambda value: repr(value)[:32],
 )
@@ -167,7 +169,7 @@ def test_a_wrong_medium_is_named_with_its_place(send, item, field):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/api/sessions"), ("PATCH", "/api/sessions/1")]
+    ("method", "path"), [("POST", "/api/sessions"), ("PATCH", "/api/sessions/{id}")]
 )
 @pytest.mark.parametrize(
     "pair",
@@ -186,11 +188,13 @@ def test_intervals_in_the_wrong_order_are_a_400(send, method, path, pair):
 
 
 @pytest.mark.parametrize(
-    "value", [None, 5, True, [], {}, ["x"]], ids=repr
+    "value", [5, True, [], {}, ["x"]], ids=repr
 )  # fmt: skip
 def test_a_user_id_that_is_no_text_is_a_400(send, value):
     body = json.dumps({"userId": value})
-    assert send(body, path="/api/sessions/1/share")["details"][0]["field"] == "userId"
+    assert (
+        send(body, path="/api/sessions/{id}/share")["details"][0]["field"] == "userId"
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,7 @@ def test_a_user_id_that_is_no_text_is_a_400(send, value):
 )
 def test_a_user_id_that_is_nobodys_is_a_404(send, user_id):
     body = json.dumps({"userId": user_id})
-    problem = send(body, path="/api/sessions/1/share", status=404)
+    problem = send(body, path="/api/sessions/{id}/share", status=404)
     assert (problem["code"], problem["message"]) == ("USER_NOT_FOUND", "User not found")
 
 
@@ -243,16 +247,16 @@ def test_an_id_of_no_session_is_a_404_however_large(someone, given):
     ("path", "name", "low", "high"),
     [
         ("/api/sessions", "limit", 1, 200),
-        ("/api/sessions/1/stats", "days", 1, 365),
-        ("/api/sessions/1/stats.csv", "days", 1, 365),
+        ("/api/sessions/{id}/stats", "days", 1, 365),
+        ("/api/sessions/{id}/stats.csv", "days", 1, 365),
         ("/api/shared/media/{code}", "limit", 1, 500),
         ("/api/shared/media/{code}", "offset", 0, 2**53 - 1),
         ("/api/referrals", "limit", 1, 200),
     ],
 )
 def test_numbers_in_the_query_have_bounds(someone, path, name, low, high):
-    shared = someone.post("/api/sessions/1/share").json
-    path = path.format(code=shared["shareCode"])
+    shared = someone.post(f"/api/sessions/{someone.session_id}/share").json
+    path = path.format(code=shared["shareCode"], id=someone.session_id)
 
     def status(value):
         return someone.get(path, query_string={name: value}).status_code
@@ -279,6 +283,7 @@ def test_a_cursor_that_is_none_of_ours_is_a_400(someone, path, cursor):
 def test_another_content_type_is_a_415(app, someone, kind):
     before = contents(app)
     for method, path in WRITES:
+        path = path.format(id=someone.session_id)
         answer = someone.open(path, method=method, data=b"{}", content_type=kind)
         assert answer.status_code == 415, (method, path, answer.text)
         assert answer.json["code"] == "UNSUPPORTED_MEDIA_TYPE"
@@ -289,7 +294,8 @@ def test_another_content_type_is_a_415(app, someone, kind):
     "kind", ["application/json; charset=utf-8", "Application/JSON", "application/json;"]
 )
 def test_json_may_be_announced_with_parameters_and_in_any_case(someone, kind):
-    answer = someone.patch("/api/sessions/1", data=b'{"title": "x"}', content_type=kind)
+    path = f"/api/sessions/{someone.session_id}"
+    answer = someone.patch(path, data=b'{"title": "x"}', content_type=kind)
     assert answer.status_code == 200
 
 
@@ -328,10 +334,10 @@ def test_a_body_may_have_1_mib_and_no_more(client, body, size, status):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [*WRITES, ("DELETE", "/api/sessions/1"), ("POST", "/api/logout")],
+    [*WRITES, ("DELETE", "/api/sessions/{id}"), ("POST", "/api/logout")],
 )
 def test_every_route_that_takes_a_body_refuses_a_large_one(client, method, path):
-    answer = client.request(method, path, data=b" " * (2 * MIB))
+    answer = client.request(method, path.format(id=1), data=b" " * (2 * MIB))
     assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
 
 
