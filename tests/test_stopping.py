@@ -103,7 +103,7 @@ def test_restarts_on_a_handed_over_socket_lose_and_refuse_nobody(
 
     service = start(wait=True)
     with Load(service.port, *requests_of_an_owner(service), clients=16) as load:
-        for _ in range(4):
+        for _ in range(3):
             goal = load.answered.total() + 300
             wait_for(lambda goal=goal: load.answered.total() > goal)
             with service:
