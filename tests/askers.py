@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import pytest
 
 from redis_link import Link, Script, StoreUnavailable
-from servers import Process, wait_for
+from servers import wait_for
 
 COUNT = Script(
     "#!lua\n"
@@ -37,18 +35,6 @@ def answers(link: Link, *keys: str) -> bool:
         return all(link.execute("EXISTS", key) in (0, 1) for key in keys or ("key",))
     except StoreUnavailable:
         return False
-
-
-@contextlib.contextmanager
-def hung(*servers: Process) -> Iterator[None]:
-    """Servers that have stopped, and go on afterwards."""
-    for each in servers:
-        each.signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for each in servers:
-            each.signal(signal.SIGCONT)
 
 
 class Askers:

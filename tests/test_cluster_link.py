@@ -11,7 +11,8 @@ import pytest
 import redis as redis_py
 from redis.crc import key_slot
 
-from askers import COUNT, ECHO, Askers, answers, hung, kind
+from askers import COUNT, ECHO, Askers, answers, kind
+from faults import hung
 from redis_link import Link, RedisUrl, Script, StoreUnavailable, connect
 from servers import Cluster, RedisServer, free_port, wait_for
 

@@ -6,7 +6,8 @@ import pytest
 import redis as redis_py
 
 import redis_node
-from askers import Askers, answers, hung, kind
+from askers import Askers, answers, kind
+from faults import hung
 from redis_link import Link, RedisUrl, connect
 from servers import Process, RedisServer, Sentinels, free_port, need, wait_for
 
