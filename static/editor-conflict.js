@@ -28,25 +28,33 @@ export function merge(seen, mine, theirs) {
 function cell(name, value) {
   const td = document.createElement("td");
   td.dir = "auto";
-  if (name === "media") td.append(pictures(value));
+  if (name === "media") td.append(items(value));
+  else if (name === "thumbnail" && value) td.append(strip([value]), value.split("/").pop());
   else td.textContent = value || "none";
   return td;
 }
 
-function pictures(media) {
-  const strip = document.createElement("div");
-  strip.className = "strip";
-  strip.append(`${media.length} ${media.length === 1 ? "item" : "items"}`);
-  for (const { mediaUrl, type, thumbnail } of media.slice(0, SHOWN)) {
-    if (type === "video" && !thumbnail) continue;
-    const image = new Image();
-    image.alt = "";
-    image.referrerPolicy = "no-referrer";
-    image.onerror = () => image.remove();
-    image.src = thumbnail ?? mediaUrl;
-    strip.append(image);
-  }
-  return strip;
+function items(media) {
+  const count = `${media.length} ${media.length === 1 ? "item" : "items"}`;
+  const shown = media.filter(({ type, thumbnail }) => type === "image" || thumbnail);
+  const addresses = shown.map(({ mediaUrl, thumbnail }) => thumbnail ?? mediaUrl);
+  return strip(addresses.slice(0, SHOWN), count);
+}
+
+function strip(addresses, ...words) {
+  const node = document.createElement("div");
+  node.className = "strip";
+  node.append(...words, ...addresses.map(picture));
+  return node;
+}
+
+function picture(address) {
+  const image = new Image();
+  image.alt = "";
+  image.referrerPolicy = "no-referrer";
+  image.onerror = () => image.remove();
+  image.src = address;
+  return image;
 }
 
 function row(name, mine, theirs) {
