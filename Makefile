@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PROGRAMS := redis-server redis-sentinel nginx chromium prometheus
-PACKAGES := redis-server redis-sentinel nginx chromium prometheus
+PROGRAMS := redis-server redis-sentinel nginx chromium prometheus openssl \
+	systemd-analyze systemd-socket-activate
+PACKAGES := redis-server redis-sentinel nginx chromium prometheus openssl systemd
 # The tests that need no server, for `make test-pythons`.
 QUICK := $(addprefix tests/test_,accounts.py counting.py errors.py sessions.py sharing.py)
 

@@ -1726,6 +1726,8 @@ def shared_page(pasted: str) -> Response:
 def preview_response(opened: Opened, signed_in: bool) -> Response:
     """The page of an opened link; it tells when it is shown, unless that is no news."""
     kind = {"": SHOWN, "head": SHOWN, "prefetch": AHEAD}.get(opened.reason, "")
+    if opened.reason == "head" and visits.is_machine(request.user_agent.string):
+        kind = ""  # as long as what it would get
     followed = f"?r={referral_followed()}" if kind == AHEAD else ""
     html = application().preview_page(
         opened.preview,

@@ -16,7 +16,7 @@ import redis as redis_py
 
 from clock import timestamp
 from records import to_json
-from redis_link import StoreUnavailable
+from redis_link import StoreRefusesWrites, StoreUnavailable
 from store import SCHEMA, Store
 
 
@@ -69,8 +69,8 @@ STDERR = 2  # as a file descriptor
 
 class JsonFormatter(logging.Formatter):
     """One JSON object per line; an exception by its kind and place, not by its text. Of
-    a line of somebody else's only the template is told: its arguments may be paths,
-    which are secrets, or addresses."""
+    what others log only who it was is told: their words hold paths, which are secrets,
+    and addresses."""
 
     def __init__(self, request_id: Callable[[], str]) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class JsonFormatter(logging.Formatter):
         line = {
             "time": timestamp(),
             "level": record.levelname.lower(),
-            "message": record.getMessage() if own else str(record.msg),
+            "message": record.getMessage() if own else f"{record.name} complains",
             "requestId": self.request_id(),
         }
         if record.exc_info and record.exc_info[2]:
@@ -112,7 +112,8 @@ def redis_state(store: Store) -> str:
             store.execute("SET", store.keys.probe, 1, "EX", 60)
             schema = store.schema()
     except StoreUnavailable as error:
-        return NOT_READY.get(str(error), str(error))
+        told = isinstance(error, StoreRefusesWrites)  # in words, and no driver's
+        return str(error) if told else NOT_READY.get(str(error), "unavailable")
     return "ok" if schema == SCHEMA else f"data of schema {schema}, which is not known"
 
 

@@ -4,10 +4,8 @@ import json
 import logging
 import os
 import re
-import shlex
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -15,9 +13,9 @@ from contextlib import ExitStack
 import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
-from waitress.adjustments import Adjustments
 
 import joip_share
+import observing
 from conftest import Visitor
 from servers import (
     ROOT,
@@ -209,7 +207,7 @@ def logged(app, capfd, monkeypatch):
 
     def read():
         for handler in joip_share.log.handlers:
-            if isinstance(handler.formatter, joip_share.JsonFormatter):
+            if isinstance(handler.formatter, observing.JsonFormatter):
                 # made once for all apps, with the standard error of that moment
                 monkeypatch.setattr(handler, "stream", sys.stderr)
         text = capfd.readouterr().err
@@ -234,7 +232,9 @@ def test_a_request_is_one_json_line_without_secrets(owner, new_visitor, logged):
         environ_base={"REMOTE_ADDR": "203.0.113.77"},
     )  # fmt: skip
     assert answer.status_code == 200
-    text, (line,) = logged()
+    text, lines = logged()
+    warning, line = lines
+    assert "TRUSTED_PROXIES is 0" in warning["message"]
     assert set(line) == {
         "time", "level", "message", "requestId", "method", "route", "status", "ms",
     }  # fmt: skip
@@ -318,7 +318,7 @@ def test_a_link_is_no_word_of_a_log_line(logged):
     logged()
     logging.getLogger("waitress").error("Exception while serving shared/my secret?")
     text, (line,) = logged()
-    assert line["message"] == "Exception while serving …"
+    assert line["message"] == "waitress complains"
     assert "secret" not in text
 
 
@@ -349,58 +349,3 @@ def test_hundreds_of_idle_connections_do_not_stop_the_next_client(live):
             raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert raw.recv(12) == b"HTTP/1.1 200"
         assert Client(live.url).get("/healthz", timeout=5).status_code == 200
-
-
-def unit():
-    """The template unit's settings, each with all its values."""
-    lines = (ROOT / "deploy" / "joip-share@.service").read_text().splitlines()
-    settings = {}
-    for line in lines:
-        if line and line[0] not in "#[":
-            name, _, value = line.partition("=")
-            settings.setdefault(name, []).append(value)
-    return settings
-
-
-def test_the_unit_runs_what_the_procfile_runs_pinned_to_a_core():
-    procfile = (ROOT / "Procfile").read_text().partition("web: ")[2]
-    (start,) = unit()["ExecStart"]
-    program, listen, *options = shlex.split(start)
-    wanted, port, *others = shlex.split(procfile)
-    assert program.endswith(f"/{wanted}")
-    assert (listen, port) == ("--listen=127.0.0.1:800%i", "--port=${PORT:-8000}")
-    assert options == others
-    assert unit()["CPUAffinity"] == ["%i"]
-    limit = next(o for o in options if o.startswith("--connection-limit="))
-    assert int(unit()["LimitNOFILE"][0]) > 2 * int(limit.partition("=")[2])
-
-
-@pytest.mark.filterwarnings("ignore:send_bytes")
-def test_the_service_to_try_is_served_as_the_procfile_does():
-    procfile = (ROOT / "Procfile").read_text().partition("waitress-serve ")[2]
-    port, *options = shlex.split(procfile)
-    given, (app,) = Adjustments.parse_args(options)
-    assert app == "joip_share:create_app"
-    assert port == "--port=${PORT:-8000}"
-    del given["help"], given["call"]
-    wanted, tried = Adjustments(**given), Adjustments(**joip_share.SERVER)
-    assert joip_share.SERVER.keys() - given.keys() == {"host"}
-    for name in given:
-        assert getattr(tried, name) == getattr(wanted, name), name
-
-
-def test_the_unit_gives_the_service_time_to_stop():
-    assert unit()["KillSignal"] == ["SIGTERM"]
-    assert int(unit()["TimeoutStopSec"][0]) > 10
-    assert unit()["Restart"] == ["always"]
-
-
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
-    """Asked of one instance: a template's own %i is no core."""
-    name = "joip-share@0.service"
-    checkout = (ROOT / "deploy" / "joip-share@.service").read_text()
-    here = checkout.replace("/srv/joip-share/.venv/bin/waitress-serve", "/bin/true")
-    (tmp_path / name).write_text(here)
-    command = [need("systemd-analyze"), "verify", name]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")

@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import fakeredis
+import msgspec
 import pytest
 import requests
 
@@ -32,13 +33,23 @@ def test_every_setting_but_the_required_ones_has_the_contracts_default():
 
 
 def test_every_setting_is_read():
-    settings = parsed(
-        REDIS_URL="unix:///run/redis.sock", PUBLIC_URL="https://Example.org/joip/",
-        PORT="9000", KEY_PREFIX="joip:", RATELIMIT_ENABLED="0", TRUSTED_PROXIES="2",
-    )  # fmt: skip
-    assert settings == joip_share.Settings(
-        "unix:///run/redis.sock", "https://example.org/joip", 9000, "joip:", False, 2
-    )
+    environ = {
+        "REDIS_URL": "unix:///run/redis.sock", "REDIS_WAIT": "1",
+        "PUBLIC_URL": "https://Example.org/joip/", "PORT": "9000",
+        "KEY_PREFIX": "joip:", "REGISTRATION": "invite", "AUTH_HEADER": "Remote-Email",
+        "AUTH_URL": "https://sso.example.org/", "COOKIE_NAME": "joip",
+        "RATELIMIT_ENABLED": "0", "TRUSTED_PROXIES": "2", "MAX_SESSIONS": "1",
+        "MAX_MEGABYTES": "2", "MAX_LINKS": "3", "MAX_TOKENS": "4", "MAX_LOGINS": "5",
+    }  # fmt: skip
+    settings = parsed(**environ)
+    fields = msgspec.structs.fields(joip_share.Settings)
+    assert {field.encode_name for field in fields} == environ.keys()
+    read = {f.encode_name: getattr(settings, f.name) for f in fields}
+    assert read == environ | {
+        "PUBLIC_URL": "https://example.org/joip", "PORT": 9000, "REDIS_WAIT": 1,
+        "RATELIMIT_ENABLED": False, "TRUSTED_PROXIES": 2, "MAX_SESSIONS": 1,
+        "MAX_MEGABYTES": 2, "MAX_LINKS": 3, "MAX_TOKENS": 4, "MAX_LOGINS": 5,
+    }  # fmt: skip
 
 
 def test_the_try_outs_links_name_the_address_it_listens_on():
@@ -198,7 +209,7 @@ def test_with_a_redis_the_try_out_makes_no_demo(tmp_path, redis_server, real_red
         assert not re.search("nothing outlives", process.said(), re.IGNORECASE)
         assert real_redis.keys("user:*") == []
         Client(url).sign_up()
-        assert len(real_redis.keys("user:*")) == 1
+        assert len(real_redis.keys("user:{*}")) == 1
 
 
 def test_a_port_that_is_taken_is_one_line():
