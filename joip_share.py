@@ -14,8 +14,7 @@ store. Read it from top to bottom:
     JSON API      /api
     Pages         what browsers see
     Operations    health, metrics, hooks around every request
-    Commands      flask --app joip_share …
-    create_app, main
+    Commands      flask --app joip_share …; create_app, main
 
 Beside it stands what is not Flask; CONTRIBUTING.md has the map. `store.py` argues why
 no race and no crash breaks a link, with `lua/` for what Redis decides.
