@@ -34,6 +34,7 @@ BORNE_BY_BROWSERS = {
     r"Fluid": "a browser for a single site",
 }
 
+# What browsers and old telephones are known by.
 BROWSER = re.compile(
     r"""
     # Engines, and browsers older than engines.
@@ -57,23 +58,31 @@ BROWSER = re.compile(
     | ^Mozilla/[1-4]\.\d.* (?: Win | Mac | X11 | Linux | Amiga | RISC\ OS | PlayStation
         | Palm | SonyEricsson | Charon | Danger | AvantGo | NetPositive | WebTV )
     | ^Mozilla/5\.0\ \( (?: Windows | Macintosh | X11 | Linux | Android | iP | Danger
-        | PlayStation | Nintendo )
+        | PlayStation | Nintendo | Nokia | Apple )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 TELEPHONE = re.compile(
-    # "(Linux; Android 12; CUBOT KINGKONG 9 Build/SP1A)", with brackets in some models.
-    r"\(Linux;(?![^()]*(?:compatible|-Google/))[^()]*Android[^()]*(?:\([^()]*\)[^()]*)*\)"
+    # "(Linux; Android 12; CUBOT KINGKONG 9 Build/SP1A)", with brackets in some models;
+    # but not what gives a name of its own there: "(Linux; Android 8.0; Pixel 2
+    # Build/OPD3; Storebot-Google/1.0)".
+    r"\((?![^()]*(?:compatible|https?:|-Google/))[^()]*\b(?:Android|Adr)\b"
+    r"[^()]*(?:\([^()]*\)[^()]*)*\)"
+    # "Instagram 334.0 Android (34/14; 420dpi; 1080x2340; CUBOT; P80; mt6833)"
+    r"|\bAndroid \([^()]*\)"
     # "[FBAN/FB4A;FBAV/466.0;FBMF/CUBOT;FBDV/CUBOT_NOTE_S;]"
     r"|\[FB[^\]]*"
 )
+# Android's WebView, Electron, everything on iOS.
 APP = re.compile(r"; wv\)|\bElectron/|\((?:iPhone|iPad|iPod)")
 
+# How machines speak of themselves.
 SELF_STYLED = re.compile(
     r"""
-      (?<!cu)bots?\b | bot[_-] | crawl | spider | scrap[ey] | unfurl | slurp | headless
+      (?<!cu)bot (?: s?\b | [_-] ) | crawl | spider | scrap[ey] | unfurl | slurp
     | (?: link | ur[li] | bing | microsoft ).?preview | facebookexternalhit | synthetic
-    # An address to complain to; these are of browsers.
+    | headless
+    # Addresses for complaints, but not those that old browsers give.
     | https?:// (?! (?:www\.)? (?:bsalsa|qtweb|avantbrowser)\. ) | mailto:
     | [\w.+-] @ [a-z][\w-]* \. [a-z]{2}
     # "Mozilla/5.0 (compatible; Name/1.0)", "(KHTML, like Gecko; Name/1.0)"
@@ -85,6 +94,7 @@ SELF_STYLED = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# Machines that the list lacks. An app may well be a scanner or a monitor.
 UNLISTED = re.compile(
     r"""
       scanner | checker | monitor | uptime | validator | archiver | fetcher | lighthouse
@@ -102,7 +112,7 @@ UNLISTED = re.compile(
 
 
 def _whole_words(patterns: Iterable[str]) -> str:
-    """Entries from the start of a word to its end, by initial: 20 times as fast."""
+    """Entries from a word's start to its end; grouped by initial, 20 times as fast."""
     by_initial: dict[str, list[str]] = {}
     for pattern in patterns:
         plain = pattern[0].isalnum() and "|" not in pattern
