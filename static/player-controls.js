@@ -108,7 +108,10 @@ export function drawTime({ part, show, stage }) {
     tell({ currentTime: Number(bar.value), duration: Number(bar.max) });
   };
   bar.onchange = () => (held = false);
-  show.addEventListener("present", follow);
+  show.addEventListener("present", () => {
+    held = false;
+    follow();
+  });
   show.addEventListener("time", () => {
     follow();
     stage.refresh();

@@ -38,7 +38,7 @@ export function answerMediaKeys({ show, about, isWeb, nameOf }) {
   }
 
   const actions = {
-    play: () => show.pause(false),
+    play: () => (show.stopped ? show.again() : show.pause(false)),
     pause: () => show.pause(true),
     previoustrack: show.previous,
     nexttrack: show.next,

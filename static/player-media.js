@@ -37,7 +37,7 @@ function loadImage({ mediaUrl, caption }) {
 }
 
 export class Media {
-  /** @param {{call: Function, path: string, total: number}} given `path` is the media's in the API */
+  /** @param {{call: Function, path: string, total: number}} given `path` in the API */
   constructor({ call, path, total }) {
     Object.assign(this, { call, path, total });
     this.pages = new Map();

@@ -58,7 +58,9 @@ export function tellWaiting({ part, player, show, notices, nameOf }) {
   }
 
   function skip({ detail: { item, late } }) {
-    const why = late ? "takes too long and is skipped for now" : "could not be loaded and is skipped";
+    const why = late
+      ? "takes too long and is skipped for now"
+      : "could not be loaded and is skipped";
     notices.say(`“${nameOf(item)}” ${why}.`);
   }
 
@@ -76,6 +78,7 @@ function remedy(error, { EMPTY, BROKEN, explain, base, leave }) {
   const front = ["To the front page", `${base}/`];
   const signIn = `${base}/login?next=${encodeURIComponent(location.pathname)}`;
   if (error === EMPTY) return { text: NOTHING, link: ["Back", leave] };
+  if (!navigator.onLine) return { text: explain({ status: 0 }) };
   if (error === BROKEN) return { text: ALL_BROKEN };
   if (error.status === 401) return { text: explain(error), link: ["Sign in", signIn] };
   if (error.status === 403) return { text: NOT_YOURS, link: front };
@@ -96,6 +99,7 @@ export function tellHalts({ part, player, show, ...words }) {
     part("retry").hidden = Boolean(helped.link);
     link.hidden = !helped.link;
     if (helped.link) [link.textContent, link.href] = helped.link;
+    (helped.link ? link : part("retry")).focus({ preventScroll: true });
   }
 
   function goOn() {
@@ -115,8 +119,10 @@ export function tellHalts({ part, player, show, ...words }) {
 }
 
 /** The card at the end: again, make your own, or pass it on. */
-export function offerMore({ part, player, show }) {
+export function offerMore({ part, player, show, title }) {
   const card = part("end");
+  const button = part("pass-on"); // none where an owner plays what is not shared yet
+  const sheet = navigator.share && matchMedia("(pointer: coarse)").matches;
 
   function toggle(over) {
     player.classList.toggle("over", over);
@@ -124,18 +130,27 @@ export function offerMore({ part, player, show }) {
   }
 
   async function copy() {
-    part("link").select();
+    const link = part("link");
+    link.select();
     try {
-      await navigator.clipboard.writeText(part("link").value);
+      await navigator.clipboard.writeText(link.value);
     } catch {
       document.execCommand("copy"); // no clipboard API without https
     }
-    part("copy").textContent = "Copied";
+    button.textContent = "Copied";
     part("copied").textContent = "The link is copied.";
   }
 
+  function passOn() {
+    if (!sheet) return copy();
+    return navigator.share({ title, url: part("link").value }).catch(() => {}); // thought better
+  }
+
   part("again").onclick = () => show.again();
-  if (part("copy")) part("copy").onclick = copy; // an owner plays what is not shared yet
+  if (button) {
+    button.textContent = sheet ? "Share…" : "Copy";
+    button.onclick = passOn;
+  }
   show.addEventListener("end", () => {
     toggle(true);
     part("again").focus({ preventScroll: true });

@@ -67,15 +67,21 @@ export function makeOverview({ part, player, show, order, media }) {
     tile.scrollIntoView({ block: "nearest" });
   }
 
+  function mark(index) {
+    for (const tile of grid.querySelectorAll("[aria-current]")) {
+      tile.removeAttribute("aria-current");
+    }
+    tileAt(index)?.setAttribute("aria-current", "true");
+    tileAt(index)?.scrollIntoView({ block: "center" });
+  }
+
   function open() {
     resumes = show.playing;
     if (resumes) show.pause(true);
     if (grid.children.length !== order.total) build();
-    for (const tile of grid.querySelectorAll("[aria-current]")) tile.removeAttribute("aria-current");
     player.classList.add("covered");
     panel.hidden = false;
-    tileAt(show.index)?.setAttribute("aria-current", "true");
-    tileAt(show.index)?.scrollIntoView({ block: "center" });
+    mark(show.index);
     focus(show.index);
   }
 

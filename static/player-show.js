@@ -70,9 +70,10 @@ export class Show extends EventTarget {
 
   /** From the start, after the end. */
   again() {
+    this.media.broken.clear();
     this.order.again(this.index);
-    this.pause(false);
     this.go(0);
+    this.pause(false);
   }
 
   /** Where it could not go on: once more, and what was broken gets another chance. */
@@ -82,6 +83,7 @@ export class Show extends EventTarget {
   }
 
   pause(paused) {
+    if (this.stopped) return;
     this.paused = paused;
     if (paused) this.time?.pause();
     else this.time?.play();

@@ -57,6 +57,7 @@ export class Film {
     this.playing = false;
     clearTimeout(this.stall);
     this.video.pause();
+    this.on.waiting(false);
   }
 
   end() {

@@ -40,7 +40,7 @@ function addControls(parts, modules) {
   modules.showCaptions(parts);
   modules.tellWaiting({ ...parts, ...modules, notices });
   modules.tellHalts({ ...parts, ...modules, base, leave: leave.href });
-  modules.offerMore(parts);
+  modules.offerMore({ ...parts, title });
   modules.stayAwake(parts);
   modules.answerMediaKeys({ ...parts, ...modules, about });
   modules.followHands({ ...parts, ...hands, fullscreen });

@@ -368,7 +368,7 @@ def test_try_again_goes_on_where_one_was(viewer, host):
     expect(lost.get_by_role("alert")).to_contain_text("no connection")
     lost.context.unroute("**offset=50**")
     push(lost, "Try again")
-    expect(lost.locator(".slide:not(.leave) > img")).to_be_visible()
+    expect(lost.locator('.slide > [src*="/50/"]')).to_be_visible()
     at(lost, "51 / 60")
 
 
@@ -413,6 +413,37 @@ def test_the_screen_stays_on_while_something_plays(viewer, host):
     wait_for(lambda: not any(awake.evaluate(held)), what="the release out of sight")
     awake.evaluate(become, "visible")
     wait_for(lambda: awake.evaluate(held)[-1], what="the lock, back again")
+
+
+OLD = """
+  for (const name of Object.getOwnPropertyNames(Document.prototype)) {
+    if (/fullscreen/i.test(name)) delete Document.prototype[name];
+  }
+  delete HTMLDialogElement.prototype.showModal;
+  for (const name of ["wakeLock", "mediaSession", "share", "userActivation"]) {
+    delete Navigator.prototype[name];
+  }
+  delete URL.canParse;
+  delete HTMLElement.prototype.inert;
+  Object.defineProperty(window, "localStorage", {
+    get() { throw new DOMException("", "SecurityError") },
+  });
+"""
+
+
+def test_it_plays_on_an_old_iphone_that_forbids_storage(viewer, host):
+    old = viewer([*pictures(host, "teal", "navy"), film(host)], **PHONE)
+    old.add_init_script(OLD)
+    start(old, "1 / 3")
+    expect(old.locator("#fullscreen")).to_be_hidden()
+    push(old, "Overview")
+    push(old, "2: Navy")
+    at(old, "2 / 3")
+    push(old, "Next")
+    expect(old.locator(".slide:not(.leave) > video")).to_be_visible()
+    push(old, "Next")
+    push(old, "Play again")
+    at(old, "1 / 3")
 
 
 def test_hosts_of_media_are_not_told_where_they_are_shown(viewer, host):
@@ -658,7 +689,7 @@ def test_a_login_that_ended_is_renewed_and_the_show_goes_on_where_it_was(
     late.follow("Play")
     at(late, "1 / 60")
     late.locator("#overall").fill("40")
-    expect(late.locator(".slide")).to_have_count(1)
+    expect(late.locator('.slide > [src*="/39/"]')).to_be_visible()
     late.context.clear_cookies()
     late.locator("#overall").fill("51")
     expect(late.get_by_role("alert")).to_have_text("You are no longer signed in.")
