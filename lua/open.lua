@@ -14,10 +14,10 @@
 local reason, visitor, host, owner_sees = unpack(ARGV, 5)
 local visible = public == '1' or (owner_sees == '1' and viewer == owner)
 if not (audience and visible) then return not_shared end
-if reason == '' and viewer == owner then reason = 'owner' end
+if viewer == owner then reason = 'owner' end
 if reason == '' then
   count_open(visitor, host)
 else
   redis.call('HINCRBY', stats, 'excluded:' .. reason, 1)
 end
-return {viewer == owner and 'owner' or reason, public, audience, owner, shown()}
+return {reason, public, audience, owner, shown()}
