@@ -242,7 +242,7 @@ class JoipShare(Flask):
         )
         self.preview_page = functools.lru_cache(PREVIEWS_KNOWN)(draw_preview)
         self.card_url = settings.origin + self.asset("card.png")
-        self._known_route = functools.lru_cache(ROUTES_KNOWN)(self._route)
+        self.known_route = functools.lru_cache(ROUTES_KNOWN)(self._route)
 
     def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
         """Flask's hook: how a request is routed."""
@@ -250,7 +250,7 @@ class JoipShare(Flask):
             return None
         path, method = request.environ["PATH_INFO"], request.environ["REQUEST_METHOD"]
         short = len(path) + len(method) <= ROUTE_LENGTH
-        return self._known_route(path, method) if short else self._route(path, method)
+        return self.known_route(path, method) if short else self._route(path, method)
 
     def _route(self, raw_path: str, method: str) -> Route:
         path = raw_path.encode("latin-1").decode("utf-8", "replace") or "/"

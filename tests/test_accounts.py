@@ -261,9 +261,7 @@ def test_an_unknown_email_is_limited_like_a_known_one(limited):
     assert_limited(sign_in(limited(), "nobody@example.com"), 5, 900)
 
 
-def test_without_trusted_proxies_a_forged_address_gives_no_more_tries(
-    new_visitor,
-):
+def test_without_trusted_proxies_a_forged_address_gives_no_more_tries(new_visitor):
     app = joip_share.create_app(joip_share.Settings(), fakeredis.FakeStrictRedis())
     person = type(new_visitor())(app)
     for n in range(6):

@@ -1,9 +1,7 @@
 """One shape for every error, one id for every request, and who is turned away."""
 
-import json
 import re
 import socket
-from http import HTTPStatus
 
 import fakeredis
 import flask
@@ -11,7 +9,7 @@ import pytest
 
 import joip_share
 from conftest import Visitor
-from servers import Client, wait_for
+from servers import Client
 
 MADE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SHAPE = {"error", "message", "code", "requestId"}
@@ -144,12 +142,12 @@ def test_what_a_view_does_to_its_arguments_is_not_remembered(app, visitor):
 
 def test_only_routes_that_may_be_links_are_remembered(app, visitor):
     """So that nobody can fill the memory with paths or methods of any length."""
-    before = app._known_route.cache_info().currsize
+    before = app.known_route.cache_info().currsize
     assert visitor.get("/nowhere").status_code == 404
     assert visitor.open("/healthz", method="PUT").status_code == 405
     assert visitor.get("/shared/" + "x" * 200).status_code == 404
     assert visitor.open("/login", method="X" * 200).status_code == 405
-    assert app._known_route.cache_info().currsize == before
+    assert app.known_route.cache_info().currsize == before
 
 
 def test_head_answers_as_get_does_without_the_body(owner):
@@ -330,8 +328,11 @@ def test_no_request_line_makes_a_500(live, line):
 
 
 REFUSED = [
-    (b"POST /api/login HTTP/1.1\r\nX-Request-ID: the-proxys\r\n"
-     b"Content-Length: 11534336\r\n\r\n", 413),
+    (
+        b"POST /api/login HTTP/1.1\r\nX-Request-ID: the-proxys\r\n"
+        b"Content-Length: 11534336\r\n\r\n",
+        413,
+    ),
     (b"GET /api/auth/user HTTP/1.1\r\nX: ".ljust((32 << 10) + 9, b"x"), 431),
     (b"POST /api/login HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
     (b"POST /api/login HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),

@@ -15,7 +15,7 @@ from servers import Client, Nginx, RedisServer, Service, free_port, wait_for
 PUBLIC_URL = "https://share.example/joip"
 LOGIN = "/joip/login?next=/joip"
 ADDRESSES = re.compile(
-    r'\s(?:href|src|action|content|data-(?:base|api|seen|next))='
+    r"\s(?:href|src|action|content|data-(?:base|api|seen|next))="
     r'"((?:https?:/)?/[^"]*)"'
 )
 
@@ -113,7 +113,8 @@ def test_the_beacon_goes_below_the_path(owner, stranger):
     ],
 )
 def test_redirects_stay_below_the_path(request, owner, who, path, where):
-    answer = request.getfixturevalue(who).get(path.format(code=owner.code, id=owner.session_id))
+    person = request.getfixturevalue(who)
+    answer = person.get(path.format(code=owner.code, id=owner.session_id))
     assert answer.status_code == 303
     assert answer.headers["Location"] == where.format(code=owner.code)
 
