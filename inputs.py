@@ -39,7 +39,9 @@ Url = Annotated[
     str,
     Meta(
         max_length=2048,  # the pattern tells what surely is one; the parser decides
-        extra_json_schema={"pattern": r"^https?://([a-z][a-z0-9]*\.)+[a-z]+(/[!-~]*)?$"},
+        extra_json_schema={
+            "pattern": r"^https?://([a-z][a-z0-9]*\.)+[a-z]+(/[!-~]*)?$"
+        },
     ),
 ]
 Transition = Literal["fade", "slide", "zoom", "flip", "none"]
