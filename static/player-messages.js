@@ -38,7 +38,7 @@ export function makeNotices({ part }) {
 }
 
 /** While nothing comes: a wheel, then a way on; and the names of what is left out. */
-export function tellWaiting({ part, player, show, notices, nameOf }) {
+export function tellWaiting({ part, show, notices, nameOf }) {
   let timers = [];
   let takeBack = () => {};
 
@@ -50,7 +50,7 @@ export function tellWaiting({ part, player, show, notices, nameOf }) {
     timers.forEach(clearTimeout);
     timers = [];
     part("wheel").hidden = true;
-    player.setAttribute("aria-busy", waiting);
+    part("stage").setAttribute("aria-busy", waiting);
     takeBack();
     if (!waiting) return;
     timers.push(setTimeout(() => (part("wheel").hidden = false), SOON));
@@ -96,26 +96,28 @@ export function tellHalts({ part, player, show, ...words }) {
     player.classList.add("over");
     part("message").hidden = false;
     part("message-text").textContent = helped.text;
+    part("open-overview").hidden = error === words.EMPTY;
     part("retry").hidden = Boolean(helped.link);
     link.hidden = !helped.link;
     if (helped.link) [link.textContent, link.href] = helped.link;
     (helped.link ? link : part("retry")).focus({ preventScroll: true });
   }
 
-  function goOn() {
+  function clear() {
     if (part("message").hidden) return;
     part("message").hidden = true;
+    part("message-text").textContent = ""; // so that the next one is read out, too
     player.classList.remove("over");
-    show.retry();
   }
 
   link.onclick = (event) => {
     event.preventDefault();
     location.replace(link.href);
   };
-  part("retry").onclick = goOn;
-  addEventListener("online", () => part("retry").hidden || goOn());
+  part("retry").onclick = () => show.retry();
+  addEventListener("online", () => part("retry").offsetParent && show.retry());
   show.addEventListener("halt", halt);
+  show.addEventListener("move", clear);
 }
 
 /** The card at the end: again, make your own, or pass it on. */

@@ -273,7 +273,7 @@ def test_a_slow_picture_is_waited_for_and_can_be_skipped(viewer, host):
     patient.clock.install()
     patient.go(patient.path)
     expect(patient.locator("#wheel")).to_be_visible()
-    expect(patient.locator("#player")).to_have_attribute("aria-busy", "true")
+    expect(patient.locator("#stage")).to_have_attribute("aria-busy", "true")
     patient.clock.fast_forward(5_000)
     expect(patient.get_by_role("status").first).to_contain_text("Still loading…")
     push(patient, "Skip")
