@@ -12,7 +12,7 @@ from pages import PASSWORD, owner_of
 from people import NARROW
 from servers import Client, Service, free_port, wait_for
 
-pytest_plugins = ["pages"]
+pytest_plugins = ["browsing"]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pages import owner_of, picture, pictures, slideshow
 from people import NARROW, WIDE
 from servers import ROOT, Client, Service, free_port, wait_for
 
-pytest_plugins = ["pages"]
+pytest_plugins = ["browsing"]
 
 SHOTS = ROOT / "screenshots"
 

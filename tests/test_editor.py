@@ -13,7 +13,7 @@ from pages import owner_of, picture, pictures, saved, slideshow
 from people import NARROW
 from servers import Client, wait_for
 
-pytest_plugins = ["pages"]
+pytest_plugins = ["browsing"]
 
 
 @pytest.fixture

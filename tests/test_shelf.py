@@ -11,7 +11,7 @@ from pages import pictures, saved, slideshow
 from people import NARROW
 from servers import Client
 
-pytest_plugins = ["pages"]
+pytest_plugins = ["browsing"]
 
 
 @pytest.fixture
