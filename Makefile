@@ -35,7 +35,7 @@ format: .venv/dev
 bench: PROGRAMS += wrk npm
 bench: PACKAGES += wrk npm
 bench: .venv/dev programs
-	$(BIN)/python -m bench
+	PYTHONPATH=tests $(BIN)/python -m bench
 
 # All that is installed, with hashes, for Python 3.11 and newer on every system.
 lock: .venv/dev

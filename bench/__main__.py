@@ -1,7 +1,7 @@
 """What a request costs: Joip Share against Flask's Hello World, Express and SnapPass.
 
-    python -m bench                       the whole table, for docs/performance.md
-    python -m bench --only P,H --rounds 3 --seconds 2
+    PYTHONPATH=tests python -m bench                       the whole table, for docs/performance.md
+    PYTHONPATH=tests python -m bench --only P,H --rounds 3 --seconds 2
 
 Servers run on core 0; wrk and Redis on core 1. Candidates take turns, so that what
 drifts on a machine drifts for all of them; a ratio is taken within a round.

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import requests
 
-from tests.servers import ROOT, Client, Process, RedisServer, free_port, wait_for
+from servers import ROOT, Client, Process, RedisServer, free_port, wait_for
 
 HERE = Path(__file__).resolve().parent
 SERVER_CORE, LOAD_CORE = 0, 1  # on the second: wrk, Redis, and this driver
