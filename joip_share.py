@@ -227,6 +227,16 @@ class JoipShare(Flask):
     def __init__(self, settings: Settings, link: Link) -> None:
         super().__init__(__name__)
         self.url_map.merge_slashes = False  # its redirects would name another host
+        self.config.update(
+            MAX_CONTENT_LENGTH=MAX_BODY,
+            PERMANENT_SESSION_LIFETIME=LOGIN_LIFETIME,
+            SEND_FILE_MAX_AGE_DEFAULT=365 * DAY,
+            SESSION_COOKIE_NAME=settings.cookie_name,
+            SESSION_COOKIE_PATH=settings.path or "/",
+            SESSION_COOKIE_SAMESITE="Lax",
+            SESSION_COOKIE_SECURE=settings.secure,
+            SESSION_REFRESH_EACH_REQUEST=False,
+        )
         self.settings = settings
         self.metrics = Metrics()
         keys, uncounted = Keys(settings.key_prefix), self.metrics.uncounted.inc
@@ -2106,23 +2116,8 @@ def create_app(
     if settings is None:
         settings = production_settings(os.environ)
     start_logging(log, current_request_id)
-    wait = settings.redis_wait
-    link = (
-        Link(redis, wait)
-        if redis
-        else connect(RedisUrl.parse(settings.redis_url), wait)
-    )
+    link = Link(redis, settings.redis_wait) if redis else link_of(settings)
     app = JoipShare(settings, link)
-    app.config.update(
-        MAX_CONTENT_LENGTH=MAX_BODY,
-        PERMANENT_SESSION_LIFETIME=LOGIN_LIFETIME,
-        SEND_FILE_MAX_AGE_DEFAULT=365 * DAY,
-        SESSION_COOKIE_NAME=settings.cookie_name,
-        SESSION_COOKIE_PATH=settings.path or "/",
-        SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=settings.secure,
-        SESSION_REFRESH_EACH_REQUEST=False,
-    )
     app.before_request(before_request)
     app.after_request(after_request)
     app.register_error_handler(Exception, handle_error)
@@ -2131,8 +2126,14 @@ def create_app(
     app.wsgi_app = wsgi_stack(app)  # type: ignore[method-assign]
     nobodys_hash()  # now, or the first unknown email would take twice as long
     if production and click.get_current_context(silent=True) is None:
+        log.info("Joip Share %s", __version__)
         start_checks(app)
     return app
+
+
+def link_of(settings: Settings) -> Link:
+    """The link to the Redis that the settings name."""
+    return connect(RedisUrl.parse(settings.redis_url), settings.redis_wait)
 
 
 def wsgi_stack(app: JoipShare) -> Callable[..., Any]:
