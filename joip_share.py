@@ -2109,8 +2109,7 @@ def create_app(
     """The WSGI application.
 
     Without `settings` it is configured from the environment, as in production, where
-    REDIS_URL and PUBLIC_URL are required: without them it exits with one line.
-    `redis` is a client to use instead of one for `settings.redis_url`.
+    REDIS_URL and PUBLIC_URL are required. `redis` is a client to use instead of its own.
     """
     production = settings is None
     if settings is None:
