@@ -9,7 +9,7 @@ import threading
 
 import fakeredis
 import pytest
-import waitress
+from werkzeug.serving import make_server
 
 import joip_share
 from conftest import World
@@ -39,8 +39,8 @@ class Site:
         self.opens = threading.Event()
         settings = joip_share.Settings(public_url=self.url, ratelimit_enabled=False)
         self.app = joip_share.create_app(settings, fakeredis.FakeStrictRedis())
-        self.server = waitress.create_server(self, host="127.0.0.1", port=port)
-        threading.Thread(target=self.server.run, daemon=True).start()
+        self.server = make_server("127.0.0.1", port, self, threaded=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.world = World.at(self.url)
         rules = {kind: [{"urls": [self.world.link], "eagerness": "immediate"}]}
         self.door = DOOR.format(link=self.world.link, rules=json.dumps(rules))
@@ -92,7 +92,7 @@ def site(request, tmp_path):
         if request.param == "prerender":  # it runs, and sees that nobody sees it
             wait_for(lambda: site.times("GET", "/static/shown.js"), what="the script")
         yield site
-    site.server.close()
+    site.server.shutdown()
 
 
 def test_fetched_ahead_and_then_opened_is_one_of_each(site):
