@@ -113,11 +113,14 @@ export class Media {
     this.spare.push(element);
   }
 
-  /** To be called while a hand is on the screen. iOS lets a video play aloud only if a
+  /** To be called while a hand is on the screen, at first. iOS lets a video play aloud only if a
    * gesture reached that very element, and load() does: hence the few that go round. */
   bless() {
+    if (this.blessed) return;
+    this.blessed = true;
     while (this.spare.length < 3) this.spare.push(document.createElement("video"));
-    for (const video of this.spare) video.load();
+    const ahead = [...this.loads.values()].map(({ element }) => element);
+    for (const video of [...this.spare, ...ahead]) video.load?.();
   }
 
   #loadVideo(item) {

@@ -166,7 +166,7 @@ export class Show extends EventTarget {
       const element = await this.#ready(index, item, mine);
       if (!mine()) return;
       if (element) return this.#present(index, item, element);
-      if (this.media.broken.size >= this.order.total) throw BROKEN;
+      if (this.#isHopeless) throw BROKEN;
       const position = this.#after(this.step);
       if (position === null) return this.#stop("end");
       this.position = position;
@@ -203,6 +203,10 @@ export class Show extends EventTarget {
     this.#tell("skip", { item, late });
   }
 
+  get #isHopeless() {
+    return this.media.broken.size >= this.order.total;
+  }
+
   #present(index, item, element) {
     this.media.take(index);
     this.stage.put(element, this.step);
@@ -218,7 +222,8 @@ export class Show extends EventTarget {
   #events(item, index) {
     const leave = (late) => {
       this.#leaveOut(index, item, late);
-      this.skip();
+      if (this.#isHopeless) this.#stop("halt", { error: BROKEN });
+      else this.skip();
     };
     return {
       done: this.next,

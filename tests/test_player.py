@@ -12,15 +12,14 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from media_server import MediaServer
+from pages import PASSWORD
 from people import ARGS, NARROW, PATIENCE, WIDE, contrast
 from servers import ROOT, Client, need, wait_for
 
 SHOTS = ROOT / "screenshots"
 SMALL = {"width": 320, "height": 568}
 
-pytest_plugins = ["pages"]
-
-PASSWORD = "long enough"
+pytest_plugins = ["browsing"]
 
 
 @pytest.fixture(scope="module")
