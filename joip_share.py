@@ -2109,7 +2109,7 @@ def create_app(
     """The WSGI application.
 
     Without `settings` it is configured from the environment, as in production, where
-    REDIS_URL and PUBLIC_URL are required. `redis` is a client to use instead of its own.
+    REDIS_URL and PUBLIC_URL are required. `redis` is a client to use instead.
     """
     production = settings is None
     if settings is None:
