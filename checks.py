@@ -18,7 +18,7 @@ import msgspec
 
 from clock import id_age
 from keys import USER_PARTS
-from looks import Finding, Look, Looks, Mend
+from looks import Asked, Finding, Look, Looks, Mend, for_each
 from records import (
     DEFAULTS,
     Account,
@@ -96,9 +96,7 @@ class Checks(Looks):
     # The looks: each gets the key's name, whose it is, and what it holds.
 
     def _old(self, name: str, _: str, held: Any) -> Look:
-        yield Finding(
-            name, "is version 1's, and of no use any more", self._delete(name)
-        )
+        yield Finding(name, "is version 1's, and of no use", self._delete(name))
 
     def _fleeting(self, name: str, _: str, held: Any) -> Look:
         if (yield ("TTL", self.keys.prefix + name)) == -1:
@@ -116,9 +114,9 @@ class Checks(Looks):
 
     def _share(self, name: str, code: str, session_id: bytes) -> Look:
         key = partial(self.keys.session, session_id.decode())
-        owner, listed = yield [("HGET", key(), "userId"), ("HGET", key("codes"), code)]
+        stands, listed = yield [("EXISTS", key()), ("HGET", key("codes"), code)]
         gone = self._forget(name, session_id)
-        if not owner:
+        if not stands:
             yield Finding(name, "leads to a session that is gone", gone)
         elif not listed and code.encode() not in (yield ("HVALS", key("shares"))):
             yield Finding(name, "leads to a session without this link", gone)
@@ -133,35 +131,37 @@ class Checks(Looks):
     def _codes(self, name: str, session_id: str, held: Hash) -> Look:
         codes, shares = pairs(held), self.keys.session(session_id, "shares")
         chosen = (yield ("HGETALL", shares)) or {}
-        pointers = yield [("GET", self.keys.share(code)) for code in codes]
-        for (code, audience), pointer in zip(codes.items(), pointers, strict=True):
+        asked = partial(self._about_link, session_id, codes)
+        for code, (pointer, *waiting) in (yield from for_each(codes, asked)):
+            audience = codes[code]
             publish = self._publish(code, session_id, audience)
             if chosen.get(audience.encode()) != code.encode():
                 yield Finding(name, f"lists {code}, which is not chosen for anybody")
             elif pointer != session_id.encode():
                 yield Finding(name, f"lists {code}, which leads elsewhere", publish)
-            elif audience.startswith(BY_EMAIL):
-                digest = audience.removeprefix(BY_EMAIL)
-                if not any((yield self._who_waits(code, session_id, digest))):
-                    yield Finding(name, f"lists {code}, which nobody can get", publish)
+            elif audience.startswith(BY_EMAIL) and not any(waiting):
+                yield Finding(name, f"lists {code}, which nobody can get", publish)
 
-    def _who_waits(self, code: str, session_id: str, digest: str) -> list[Any]:
-        """Whom a link by email belongs to, and whether it waits for somebody."""
-        links = self.keys.session(session_id, "links")
-        waits = ("SISMEMBER", self.keys.awaited(digest), code)
-        return [("HGET", links, f"{code}:for"), waits]
+    def _about_link(self, session_id: str, codes: dict[str, str], code: str) -> Asked:
+        """Where a link leads; whom one by email belongs to, and whether it waits."""
+        awaited = self.keys.awaited(codes[code].removeprefix(BY_EMAIL))
+        belongs = ("HGET", self.keys.session(session_id, "links"), f"{code}:for")
+        return [("GET", self.keys.share(code)), belongs, ("SISMEMBER", awaited, code)]
 
     def _awaited(self, name: str, digest: str, held: Iterable[bytes]) -> Look:
         codes = [code.decode() for code in held]
         sessions = yield [("GET", self.keys.share(code)) for code in codes]
-        for code, session in zip(codes, sessions, strict=True):
-            session_id = (session or b"").decode()
-            listed = ("HGET", self.keys.session(session_id, "codes"), code)
-            asked = [listed, *self._who_waits(code, session_id, digest)]
-            audience, belongs, _ = yield asked
+        leads = {c: (s or b"").decode() for c, s in zip(codes, sessions, strict=True)}
+        asked = partial(self._about_awaited, leads)
+        for code, (audience, belongs) in (yield from for_each(codes, asked)):
             if audience != f"{BY_EMAIL}{digest}".encode() or belongs:
                 strike = self._do("SREM", self.keys.awaited(digest), code)
                 yield Finding(name, f"has {code}, which waits for nobody", strike)
+
+    def _about_awaited(self, leads: dict[str, str], code: str) -> Asked:
+        session = partial(self.keys.session, leads[code])
+        belongs = ("HGET", session("links"), f"{code}:for")
+        return [("HGET", session("codes"), code), belongs]
 
     def _links(self, name: str, session_id: str, held: Iterable[bytes]) -> Look:
         chosen = yield ("HVALS", self.keys.session(session_id, "shares"))
@@ -228,14 +228,12 @@ class Checks(Looks):
         *emails, code = yield [("HGET", user, each) for each in names]
         own = [email_digest(email.decode()) for email in emails if email]
         if token not in own and token.encode() != code:
-            nobody = self._forget(name, user_id)
-            yield Finding(name, "leads to nobody whose it is", nobody)
+            yield Finding(name, "leads to nobody", self._forget(name, user_id))
 
     def _token(self, name: str, digest: str, user_id: bytes) -> Look:
         rows = yield ("HVALS", self.keys.user(user_id.decode(), "tokens"))
         if not any(digest.encode() in row for row in rows):
-            nobody = self._forget(name, user_id)
-            yield Finding(name, "belongs to nobody who lists it", nobody)
+            yield Finding(name, "belongs to nobody", self._forget(name, user_id))
 
     def _tokens(self, name: str, user_id: str, held: Hash) -> Look:
         listed = {i: decode_stored_token(row).digest for i, row in pairs(held).items()}
@@ -262,19 +260,21 @@ class Checks(Looks):
     def _sessions(self, name: str, user_id: str, held: Iterable[bytes]) -> Look:
         ids = [str(int(member)) for member in held]
         sizes = pairs((yield ("HGETALL", self.keys.user(user_id, "sizes"))) or {})
-        owners = yield [("HGET", self.keys.session(i), "userId") for i in ids]
-        lengths = yield [("STRLEN", self.keys.session(i, "media")) for i in ids]
-        for i, owner, length in zip(ids, owners, lengths, strict=True):
+        states = yield from for_each(ids, self._about_session)
+        for i, (owner, stands, length) in states:
             if owner and owner != user_id.encode():
                 strike = self._do(*self.store.unlist(int(i), user_id))
                 yield Finding(name, f"lists {i}, which is somebody else's", strike)
-            elif not owner and id_age(int(i)) > SETTLED:
+            elif not stands and id_age(int(i)) > SETTLED:
                 purge = partial(self.store.purge, int(i), user_id)
                 yield Finding(name, f"lists {i}, which is gone", purge)
-            elif owner and not 0 <= int(sizes.get(i, -1)) - (length or 0) <= SLACK:
-                more = (length or 0) - int(sizes.get(i, 0))
-                add = self._size(user_id, i, more)
+            elif stands and not 0 <= int(sizes.get(i, -1)) - (length or 0) <= SLACK:
+                add = self._size(user_id, i, (length or 0) - int(sizes.get(i, 0)))
                 yield Finding(name, f"has {i}, whose bytes are not counted", add)
+
+    def _about_session(self, session_id: str) -> Asked:
+        key = partial(self.keys.session, session_id)
+        return [("HGET", key(), "userId"), ("EXISTS", key()), ("STRLEN", key("media"))]
 
     def _played(self, name: str, user_id: str, held: Iterable[bytes]) -> Look:
         codes = [code.decode() for code in held]

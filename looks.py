@@ -22,6 +22,7 @@ from store import Store
 
 Look = Generator[Any, Any, None]
 Mend = Callable[[], Any]
+Asked = list[Command]
 OTHER_TYPE = ""  # all other replies that are empty compare to it as unequal
 UNREADABLE = (msgspec.DecodeError, zlib.error, ValueError)
 
@@ -77,6 +78,15 @@ class Looks(ABC):
             yield from look(name, whose, held)
         except UNREADABLE:
             yield Finding(name, "cannot be read")
+
+
+def for_each(
+    items: Iterable[str], commands: Callable[[str], Asked]
+) -> Generator[Asked, list[Any], list[tuple[str, list[Any]]]]:
+    """Part of a look: each item with the replies to its commands, all asked at once."""
+    wanted = [(item, commands(item)) for item in items]
+    replies = iter((yield [command for _, asked in wanted for command in asked]))
+    return [(item, [next(replies) for _ in asked]) for item, asked in wanted]
 
 
 def findings(link: Link, looks: Iterable[Look]) -> list[Finding]:

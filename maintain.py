@@ -31,6 +31,7 @@ __all__ = ["create_app"]  # for `flask --app maintain`
 
 CHUNK = 100  # keys that are looked at together
 PAUSE = 3.0  # seconds between two looks, in which a live service ends what it began
+REPAIRS = 5  # walks that mend, at most
 LARGEST = 5  # sessions and accounts that a report names
 
 
@@ -99,7 +100,7 @@ def check(store: Store, repair: bool = False) -> tuple[list[Finding], list[Findi
     what is mended may bring to light what depends on it. Raises StoreUnavailable."""
     checks, mended = Checks(store), []
     left = walk(checks)
-    while repair and left:
+    for _ in range(REPAIRS if repair else 0):
         broken, left = left, mend(checks, left)
         mended += [each for each in broken if each not in left]
         if len(left) == len(broken):
