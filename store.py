@@ -985,9 +985,10 @@ class Store:
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's numbers. Raises SessionNotFound, NotOwner."""
         stats = STATS(self._session_keys(session_id), user_id)
-        *counters, codes, links, created = self.execute(*stats)
+        totals, daily, hosts, codes, links, created = self.execute(*stats)
         shares = as_shares(pairs(codes), pairs(links), created.decode())
-        return as_stats(days, *map(as_counts, counters), shares)
+        counts = as_counts(totals), as_counts(daily), as_counts(hosts)
+        return as_stats(days, *counts, shares)
 
     # Secrets that all processes share
 
