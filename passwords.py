@@ -65,7 +65,7 @@ class Passwords:
 def _matches(stored: str, password: str) -> bool:
     try:
         return check_password_hash(stored, password)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, MemoryError):  # no hash of ours
         return False
 
 
