@@ -1,0 +1,213 @@
+"""Passwords: how they are hashed, which are refused, and that nobody waits for it."""
+
+import base64
+import subprocess
+import sys
+import threading
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from werkzeug.security import generate_password_hash
+
+import passwords
+from inputs import common_passwords
+from servers import ROOT
+
+EMAIL = "owner@example.com"
+PASSWORD = "long enough"
+COMPOSED = unicodedata.normalize("NFC", "Zürich-Ångström")
+DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
+
+
+def sign_in(person, password=PASSWORD):
+    """Try to; the status."""
+    given = {"email": EMAIL, "password": password}
+    return person.post("/api/login", json=given).status_code
+
+
+def stored(app, owner):
+    """The hash that is kept of the owner's password."""
+    return app.store.account(owner.user["id"]).password
+
+
+def store(app, owner, hashed):
+    """Keep another hash of the owner's password, as an older version made it."""
+    key = app.store.keys.user(owner.user["id"])
+    app.store.execute("HSET", key, "password", hashed)
+
+
+# Unicode
+
+
+@pytest.mark.parametrize("registered", [COMPOSED, DECOMPOSED])
+def test_a_password_is_the_same_however_its_letters_are_composed(
+    visitor, new_visitor, registered
+):
+    visitor.sign_up(EMAIL, password=registered)
+    assert [sign_in(new_visitor(), p) for p in (COMPOSED, DECOMPOSED)] == [200, 200]
+    change = {"password": PASSWORD, "currentPassword": DECOMPOSED}
+    assert visitor.patch("/api/auth/user", json=change).status_code == 200
+
+
+def test_what_looks_alike_and_is_another_letter_is_another_password(
+    visitor, new_visitor
+):
+    visitor.sign_up(EMAIL, password="½ffice-key")
+    assert sign_in(new_visitor(), "1⁄2ffice-key") == 401
+
+
+def test_a_password_that_was_hashed_before_as_it_was_typed_still_signs_in(
+    app, owner, new_visitor
+):
+    store(app, owner, generate_password_hash(DECOMPOSED, "scrypt:1024:8:2"))
+    assert sign_in(new_visitor(), DECOMPOSED) == 200
+    assert [sign_in(new_visitor(), p) for p in (COMPOSED, DECOMPOSED)] == [200, 200]
+
+
+# Hashes
+
+
+OLD = ["scrypt:32768:8:1", "pbkdf2:sha256:1000000", "pbkdf2:sha256:1000", "pbkdf2:sha1"]
+
+
+@pytest.mark.parametrize("method", OLD)
+def test_an_old_hash_stays_valid_and_is_renewed_at_the_next_sign_in(
+    app, owner, new_visitor, method
+):
+    old = generate_password_hash(PASSWORD, method)
+    store(app, owner, old)
+    assert sign_in(new_visitor(), "a wrong one") == 401
+    assert stored(app, owner) == old
+    assert sign_in(new_visitor()) == 200
+    renewed = stored(app, owner)
+    assert renewed.startswith(f"{passwords.SCRYPT}$")
+    assert sign_in(new_visitor()) == 200
+    assert stored(app, owner) == renewed
+    assert owner.get("/api/auth/user").status_code == 200
+
+
+def test_new_hashes_have_owasps_parameters():
+    """In a process of its own: these tests hash more cheaply."""
+    code = "import passwords; print(passwords.Passwords().hash('x'))"
+    run = [sys.executable, "-c", code]
+    said = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("scrypt:32768:8:3$")
+
+
+UNCHECKABLE = [
+    "", "x", "$", "$$", "$$$", "plain$$long enough", "md5$salt$x", "scrypt", "scrypt$s",
+    "scrypt:1:1:1$salt$x", "scrypt:0:0:0$salt$x", "scrypt:3:8:1$salt$x",
+    "scrypt:-1:8:1$salt$x", "scrypt:x:8:1$salt$x", "scrypt:32768:8:1:1$salt$x",
+    "scrypt:1073741824:8:1$salt$x", "scrypt:9999999999999999999999:8:1$salt$x",
+    "scrypt:32768:9999999999999999999999:1$salt$x", "scrypt:1024:8:1$$x",
+    "scrypt:1024:8:1$salt$é", "scrypt:1024:8:1$\x00$\x00",     "pbkdf2:nonsense$salt$x", "pbkdf2:sha256:0$salt$x", "pbkdf2:sha256:-1$salt$x",
+    "pbkdf2:sha256:x$salt$x", "pbkdf2:sha256:99999999999999999999$salt$x",
+    "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$x", "$2b$12$abcdefghijklmnopqrstuv",
+    "{SSHA}" + base64.b64encode(b"x" * 24).decode(), "long enough",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hashed", UNCHECKABLE, ids=repr)
+def test_a_hash_that_cannot_be_checked_is_a_wrong_password(
+    app, owner, new_visitor, hashed
+):
+    store(app, owner, hashed)
+    for password in (PASSWORD, "", hashed):
+        assert sign_in(new_visitor(), password) == 401
+    change = {"password": "another one", "currentPassword": PASSWORD}
+    assert owner.patch("/api/auth/user", json=change).status_code == 403
+    assert stored(app, owner) == hashed
+
+
+# The commonest
+
+
+def test_the_3000_commonest_that_are_long_enough_are_known():
+    assert len(common_passwords()) == 3000
+    assert {"password", "12345678", "iloveyou", "qwertyui"} & common_passwords()
+    assert min(map(len, common_passwords())) == 8
+
+
+@pytest.mark.parametrize("password", ["password", "Password1", "12345678", "ILOVEYOU1"])
+def test_a_common_password_is_refused_wherever_one_is_chosen(owner, visitor, password):
+    new = {"email": "new@example.com", "password": password}
+    chosen = [
+        visitor.post("/api/register", json=new),
+        owner.patch(
+            "/api/auth/user", json={"password": password, "currentPassword": PASSWORD}
+        ),
+    ]
+    for answer in chosen:
+        assert answer.status_code == 400
+        [detail] = answer.json["details"]
+        assert detail["field"] == "password"
+        assert "commonest" in detail["message"]
+    page = visitor.post("/register", data=new)
+    assert (page.status_code, "commonest" in page.text) == (400, True)
+
+
+def test_who_has_a_common_password_from_before_still_signs_in(app, owner, new_visitor):
+    store(app, owner, generate_password_hash("password", "scrypt:1024:8:2"))
+    assert sign_in(new_visitor(), "password") == 200
+
+
+# Nobody waits for hashing
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Hashing takes until it is told to end; how many are at it at once."""
+    at_work, most, end, begun = [], [], threading.Event(), threading.Event()
+    hashed = passwords.check_password_hash
+
+    def check(*given):
+        at_work.append(1)
+        most.append(len(at_work))
+        begun.set()
+        end.wait(20)
+        at_work.pop()
+        return hashed(*given)
+
+    monkeypatch.setattr(passwords, "check_password_hash", check)
+    yield begun, end, most
+    end.set()
+
+
+def test_one_is_hashed_one_waits_and_the_rest_is_told_at_once(owner, new_visitor, slow):
+    """Those who are told so hold no thread; and while it lasts all else is answered."""
+    begun, end, most = slow
+    with ThreadPoolExecutor(50) as pool:
+        first = pool.submit(sign_in, new_visitor())
+        assert begun.wait(20)
+        given = {"email": EMAIL, "password": PASSWORD}
+        rest = [
+            pool.submit(new_visitor().post, "/api/login", json=given) for _ in range(49)
+        ]
+        while sum(each.done() for each in rest) < 48:
+            assert owner.get("/api/auth/user").status_code == 200
+        assert not first.done()
+        end.set()
+        assert first.result() == 200
+        answers = [each.result() for each in rest]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) == 48
+    assert {answer.json["code"] for answer in refused} == {"BUSY"}
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+    assert max(most) == 1
+
+
+def test_who_finds_no_place_by_a_form_reads_so(new_visitor, slow):
+    begun, end, _ = slow
+    form = {"email": EMAIL, "password": PASSWORD}
+    with ThreadPoolExecutor(2) as pool:
+        two = [pool.submit(sign_in, new_visitor()) for _ in range(2)]
+        assert begun.wait(20)
+        page = new_visitor().post("/login", data=form)
+        while page.status_code != 503:  # until the second one is in line
+            page = new_visitor().post("/login", data=form)
+        end.set()
+        assert {each.result() for each in two} <= {401, 503}
+    assert page.mimetype == "text/html"
+    assert int(page.headers["Retry-After"]) > 0
