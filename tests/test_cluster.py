@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,57 +17,59 @@ import requests
 from redis.crc import key_slot
 
 import joip_share
+import maintain
 from conftest import Visitor
-from routes import OWNER, ROUTES, World
+from faults import hung
+from routes import OWNER, ROUTES, Caller
 from servers import Client, Cluster, Service, contents, wait_for
-from store_contract import StoreContract, code, owner, session_id  # noqa: F401
+from store_contract import StoreContract, code, owner, session_id, settled  # noqa: F401
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     with Cluster(tmp_path_factory.mktemp("cluster")) as made:
+        for node in made.nodes:  # as the README says it
+            node.client.config_set("cluster-require-full-coverage", "no")
         yield made
 
 
 @pytest.fixture
 def empty_cluster(cluster):
+    wait_for(cluster.serves)
     cluster.flush()
     return cluster
 
 
 @pytest.fixture
-def store(empty_cluster):
-    settings = joip_share.Settings(redis_url=empty_cluster.url)
-    return joip_share.create_app(settings).store
+def app(empty_cluster):
+    return joip_share.create_app(joip_share.Settings(redis_url=empty_cluster.url))
+
+
+@pytest.fixture
+def store(app):
+    return app.store
 
 
 class TestStoreOnCluster(StoreContract):
     """On a Cluster."""
 
 
-@pytest.fixture
-def world(empty_cluster):
-    return World(joip_share.Settings(redis_url=empty_cluster.url))
-
-
-def test_every_route_answers(world):
-    answers = [
-        (route.method, route.rule, world.call(route, who)[0].status_code)
-        for who in ("stranger", "owner")
-        for route in ROUTES
-    ]
-    wrong = [answer for answer in answers if answer[2] not in (200, 201, 204, 303, 401)]
-    assert wrong == [("POST", "/api/register", 409)]  # the second time
+def test_every_route_answers(app):
+    caller = Caller(app)
+    calls = [(route, who) for who in ("stranger", "owner") for route in ROUTES]
+    answers = [(call, caller.call(*call).status_code) for call in calls]
+    good = (200, 201, 204, 302, 303, 401)
+    wrong = [(call[0].rule, status) for call, status in answers if status not in good]
+    assert wrong == [("/api/register", 409), ("/register", 409)]  # the second time
 
 
 def test_counting_referrals_and_deletion(world, empty_cluster):
     guest = Visitor(world.app)
-    guest.get(f"/shared/{world.code}?r={world.referral_code}")
-    guest.post(f"/api/shared/{world.code}/seen")
-    guest_id = guest.sign_up("guest@example.com")["id"]
+    guest.get(world.link)
+    guest_id = guest.sign_up("newcomer@example.com")["id"]
     assert guest.get(f"/api/shared/{world.code}").json["media"]
-    events = ("opens", "views", "visitors", "plays", "signups")
-    assert world.stats() == dict.fromkeys(events, 1)
+    totals = world.stats()
+    assert [totals[name] for name in ("opens", "plays", "signups")] == [1, 1, 1]
     report = world.owner.get("/api/referrals").json
     assert report["bySource"]["session_share"] == {"clicks": 1, "signups": 1}
     assert [row["sessionId"] for row in report["history"]] == [world.session_id]
@@ -83,7 +83,7 @@ def test_counting_referrals_and_deletion(world, empty_cluster):
     assert guest.get(f"/api/shared/{bound}").status_code == 404
     names = (b"share:", b"session:{")
     assert [k for k in contents(empty_cluster.client) if k.startswith(names)] == []
-    assert world.check().exit_code == 0
+    assert maintain.check(world.app.store) == ([], [])
 
 
 def test_rate_limits_hold_across_processes(world):
@@ -106,85 +106,75 @@ def test_a_login_is_known_to_every_process_and_ends_at_sign_out(world):
 
 
 def test_a_node_that_knows_no_script_is_taught_it(world, empty_cluster):
-    world.stranger.get(f"/shared/{world.code}")
+    world.stranger.get(world.link)
     for node in empty_cluster.nodes:
         node.client.script_flush()
-    world.stranger.get(f"/shared/{world.code}")
+    world.stranger.get(world.link)
     assert world.stats()["opens"] == 2
 
 
-def test_export_and_import_lead_into_a_cluster_and_out_again(
-    world, empty_cluster, real_redis, redis_server, tmp_path
-):
-    def run(url: str, *command: str) -> None:
-        app = joip_share.create_app(joip_share.Settings(redis_url=url))
-        result = app.test_cli_runner().invoke(args=command)
-        assert result.exit_code == 0, result.output
+def test_links_of_healthy_nodes_go_on_while_another_is_away(world, empty_cluster):
+    client, keys = empty_cluster.client, world.app.store.keys
+    ids = [world.session_id] + [world.owner.make_session() for _ in range(20)]
+    codes = {each: world.owner.share(each)["shareCode"] for each in ids}
 
-    def kept(client) -> dict[bytes, object]:
-        fleeting = (b"login:", b"limits", b"probe", b"journal")
-        found = contents(client).items()
-        return {key: value for key, value in found if not key.startswith(fleeting)}
+    def nodes_of(number: int) -> set[int]:
+        """The ports of the nodes that a preview needs."""
+        needed = (
+            keys.share(codes[number]),
+            keys.session(number),
+            keys.user(world.owner.user["id"]),
+        )
+        return {client.get_node_from_key(key).port for key in needed}
 
-    world.stranger.get(f"/shared/{world.code}?r={world.referral_code}")
-    before, file = kept(empty_cluster.client), str(tmp_path / "export.jsonl")
-    run(empty_cluster.url, "export", file)
-    run(redis_server.url, "import", file)
-    assert kept(real_redis) == before
-    run(redis_server.url, "export", file)
-    empty_cluster.flush()
-    run(empty_cluster.url, "import", file)
-    assert kept(empty_cluster.client) == before
-    run(empty_cluster.url, "check")
-    assert world.owner.post("/api/login", json=OWNER).status_code == 200
-    assert world.owner.share(world.session_id)["shareCode"] == world.code
+    def preview(number: int) -> int:
+        path = f"/api/shared/{codes[number]}/preview"
+        return world.stranger.get(path).status_code
 
-
-@contextlib.contextmanager
-def hung(cluster: Cluster) -> Iterator[None]:
-    """All nodes stopped, and going on afterwards."""
-    for node in cluster.nodes:
-        node.signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for node in cluster.nodes:
-            node.signal(signal.SIGCONT)
-        wait_for(cluster.serves)
+    assert {preview(each) for each in ids} == {200}
+    home = client.get_node_from_key(keys.user(world.owner.user["id"])).port
+    away = next(node for node in empty_cluster.nodes if node.port != home)
+    healthy = [each for each in ids if away.port not in nodes_of(each)]
+    others = [
+        each
+        for each in ids
+        if client.get_node_from_key(keys.session(each)).port == away.port
+    ]
+    assert healthy
+    assert others
+    with hung(away):
+        assert preview(others[0]) == 503
+        assert [preview(each) for each in healthy * 10] == [200] * 10 * len(healthy)
+        assert preview(others[0]) == 503
+    wait_for(lambda: preview(others[0]) == 200)
 
 
 def sign_in(url: str) -> int:
-    """Try to sign in as nobody; the status, which comes within two seconds."""
+    """Try to sign in as nobody; the status."""
     with Client(url) as stranger:
-        begun = time.monotonic()
-        status = stranger.post("/api/login", json=OWNER, timeout=30).status_code
-        assert time.monotonic() - begun < 2
-        return status
+        return stranger.post("/api/login", json=OWNER, timeout=30).status_code
 
 
 def test_a_cluster_that_hangs_is_answered_with_503_and_heals(empty_cluster, tmp_path):
     with Service(tmp_path, empty_cluster.url) as service:
-        url = service.url
-        assert sign_in(url) == 401
-        with hung(empty_cluster):
-            assert sign_in(url) == 503
-            begun = time.monotonic()
+        assert sign_in(service.url) == 401
+        with hung(*empty_cluster.nodes):
+            assert sign_in(service.url) == 503
             with ThreadPoolExecutor(80) as pool:
-                path = f"{url}/api/shared/{uuid.uuid4()}/preview"
+                path = f"{service.url}/api/shared/{uuid.uuid4()}/preview"
                 asked = [pool.submit(requests.get, path, timeout=30) for _ in range(80)]
                 assert {answer.result().status_code for answer in asked} == {503}
-            assert time.monotonic() - begun < 12
-            assert Client(url).get("/readyz").status_code == 503
-        wait_for(lambda: sign_in(url) == 401, 2)
+            assert Client(service.url).get("/readyz").status_code == 503
+        wait_for(lambda: sign_in(service.url) == 401)
 
 
 def test_a_service_started_while_its_cluster_hangs_heals(empty_cluster, tmp_path):
     with contextlib.ExitStack() as meanwhile:
-        meanwhile.enter_context(hung(empty_cluster))
+        meanwhile.enter_context(hung(*empty_cluster.nodes))
         with Service(tmp_path, empty_cluster.url) as service:
             assert [sign_in(service.url) for _ in range(3)] == [503] * 3
             meanwhile.close()
-            wait_for(lambda: sign_in(service.url) == 401, 2)
+            wait_for(lambda: sign_in(service.url) == 401)
 
 
 # One slot a step. MONITOR shows every command, also those that scripts send.
@@ -244,25 +234,22 @@ def test_the_watch_sees_a_script_and_a_transaction_that_touch_two_slots(real_red
     assert two in watched(real_redis, transaction)
 
 
-def test_no_step_touches_two_slots(redis_server, real_redis, tmp_path):
-    settings = joip_share.Settings(redis_url=redis_server.url)
-    file = str(tmp_path / "export.jsonl")
-
+def test_no_step_touches_two_slots(redis_server, real_redis):
     def live():
-        world = World(settings)
-        guest = Visitor(world.app)
-        guest.get(f"/shared/{world.code}?r={world.referral_code}")
-        user_id = guest.sign_up("guest@example.com")["id"]
+        app = joip_share.create_app(joip_share.Settings(redis_url=redis_server.url))
+        caller = Caller(app)
+        world = caller.world
+        newcomer = Visitor(app)
+        newcomer.get(world.link)
+        user_id = newcomer.sign_up("friend@example.com")["id"]
         bound = world.owner.share(world.session_id, userId=user_id)["shareCode"]
-        guest.get(f"/api/shared/{bound}")
-        world.check()
-        world.app.test_cli_runner().invoke(args=["export", file])
+        newcomer.get(f"/api/shared/{bound}")
+        world.owner.share(world.session_id, email="later@example.com")
+        newcomer.sign_up("later@example.com")
+        maintain.check(app.store)
         for route in ROUTES:
-            world.call(route, "stranger")
-            world.call(route, "owner")
-        world.owner.post("/api/login", json=OWNER)
-        real_redis.flushall()
-        world.app.test_cli_runner().invoke(args=["import", file])
+            caller.call(route, "stranger")
+            caller.call(route, "owner")
 
     touched = watched(real_redis, live)
     assert len(touched) > 150
