@@ -8,15 +8,13 @@ is named. What a live service changes meanwhile may look broken once: see mainta
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
-from clock import id_age
+from clock import age, id_age
 from keys import USER_PARTS
 from looks import Asked, Finding, Look, Looks, Mend, for_each
 from records import (
@@ -35,6 +33,7 @@ from store import FORGET, LEFT_OVER, SETTLED, email_digest
 Hash = Mapping[bytes, bytes]
 SLACK = 10_000  # bytes: of a session's fields is counted what they took at first
 ROWS = ("ZRANGE", 0, -1)
+PEOPLE = ("GETRANGE", 0, 3)  # what a HyperLogLog begins with
 
 
 class Checks(Looks):
@@ -56,7 +55,7 @@ class Checks(Looks):
         (r"session:\{([0-9]+)\}:links", ("HKEYS",), "_links"),
         (r"session:\{([0-9]+)\}:(?:stats|daily|referrers)", ("HGETALL",), "_counters"),
         (r"session:\{([0-9]+)\}:players", ROWS, ""),
-        (r"session:\{([0-9]+)\}:(?:visitors|viewers):.+", ("PFCOUNT",), "_fleeting"),
+        (r"session:\{([0-9]+)\}:(?:visitors|viewers):.+", PEOPLE, "_people"),
         (r"user:\{(\w+)\}", ("HGETALL",), "_user"),
         (r"user:\{(\w+)\}:sessions", ROWS, "_sessions"),
         (r"user:\{(\w+)\}:sizes", ("HGETALL",), "_sizes"),
@@ -65,11 +64,9 @@ class Checks(Looks):
         (r"user:\{(\w+)\}:referrals", ("HGETALL",), "_counters"),
         (r"user:\{(\w+)\}:signups", ("LRANGE", 0, -1), "_signups"),
         (r"user:\{(\w+)\}:played", ROWS, "_played"),
-        (r"user:\{(\w+)\}:clickers:.+", ("PFCOUNT",), "_fleeting"),
+        (r"user:\{(\w+)\}:clickers:.+", PEOPLE, "_people"),
         (r"user:\{(\w+)\}:abandoned", ("GET",), "_old"),
     )
-
-    # What mends.
 
     def _do(self, *command: Any) -> Mend:
         return partial(self.store.execute, *command)
@@ -101,6 +98,11 @@ class Checks(Looks):
     def _fleeting(self, name: str, _: str, held: Any) -> Look:
         if (yield ("TTL", self.keys.prefix + name)) == -1:
             yield Finding(name, "does not expire")
+
+    def _people(self, name: str, whose: str, held: bytes) -> Look:
+        if held != b"HYLL":
+            raise ValueError(held)
+        yield from self._fleeting(name, whose, held)
 
     def _counters(self, name: str, _: str, held: Hash) -> Look:
         for counter, value in pairs(held).items():
@@ -205,7 +207,7 @@ class Checks(Looks):
             ("GET", self.keys.email(wanted)),
             ("EXISTS", *self.keys.user_keys(user_id, *USER_PARTS)[1:]),
         ]
-        if _age(account.created_at) < SETTLED:
+        if age(account.created_at) < SETTLED:
             return
         lost = [
             p for p, t in zip(pointers, targets, strict=True) if t != user_id.encode()
@@ -223,11 +225,13 @@ class Checks(Looks):
             yield Finding(name, "has not changed its email to the end", mend)
 
     def _pointer(self, name: str, token: str, user_id: bytes) -> Look:
-        names = ("email", "pendingEmail", "referralCode")
         user = self.keys.user(user_id.decode())
-        *emails, code = yield [("HGET", user, each) for each in names]
+        names = ("email", "pendingEmail", "referralCode")
+        asked = [*(("HGET", user, each) for each in names), ("EXISTS", user)]
+        *emails, code, stands = yield asked
         own = [email_digest(email.decode()) for email in emails if email]
-        if token not in own and token.encode() != code:
+        readable = (emails[0] and code) or not stands  # else it may be the last trace
+        if readable and token not in own and token.encode() != code:
             yield Finding(name, "leads to nobody", self._forget(name, user_id))
 
     def _token(self, name: str, digest: str, user_id: bytes) -> Look:
@@ -294,7 +298,3 @@ class Checks(Looks):
         if total != added:
             more = ("HINCRBY", self.keys.user(user_id, "sizes"), "total", added - total)
             yield Finding(name, "does not add up", self._do(*more))
-
-
-def _age(moment: str) -> float:
-    return time.time() - datetime.fromisoformat(moment).timestamp()

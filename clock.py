@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 import time
+from datetime import datetime
 
 DAY = 86_400
 EPOCH = 1_577_836_800  # 2020-01-01T00:00:00Z, from which session ids count
@@ -45,3 +46,8 @@ def new_session_id() -> int:
 def id_age(session_id: int) -> float:
     """How many seconds ago an id was made (version 1's small ones: very long ago)."""
     return time.time() - EPOCH - (session_id >> 12) / 1000
+
+
+def age(moment: str) -> float:
+    """How many seconds ago a timestamp was."""
+    return time.time() - datetime.fromisoformat(moment).timestamp()

@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 import msgspec
 import redis
 
-from redis_link import Command, Link, StoreUnavailable
+from redis_link import Command, Link
+from redis_node import FAILURES, unavailable
 from store import Store
 
 Look = Generator[Any, Any, None]
@@ -126,8 +127,8 @@ def ask(link: Link, wanted: Sequence[Any]) -> list[Any]:
             pipe.execute_command(*command)
     try:
         replies = iter(pipe.execute(raise_on_error=False))
-    except redis.RedisError as error:
-        raise StoreUnavailable(type(error).__name__) from error
+    except FAILURES as error:
+        raise unavailable(error) from error
     return [
         [_plain(next(replies)) for _ in commands]
         if isinstance(commands, list)
@@ -139,6 +140,6 @@ def ask(link: Link, wanted: Sequence[Any]) -> list[Any]:
 def _plain(reply: Any) -> Any:
     if isinstance(reply, redis.ResponseError):
         return OTHER_TYPE
-    if isinstance(reply, redis.RedisError):
-        raise StoreUnavailable(type(reply).__name__)
+    if isinstance(reply, FAILURES):
+        raise unavailable(reply)
     return reply

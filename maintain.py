@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import click
-import redis
 
 from checks import Checks
 from clock import today
@@ -37,21 +36,23 @@ LARGEST = 5  # sessions and accounts that a report names
 
 def names(store: Store) -> Iterator[list[str]]:
     """The names of all keys, without the prefix, in chunks. Raises StoreUnavailable."""
-    prefix = store.keys.prefix
-    pattern = re.sub(r"([\[\]*?\\])", r"\\\1", prefix) + "*"
-    try:
-        for node in store.link.nodes():
-            keys = node.scan_iter(match=pattern, count=10 * CHUNK)
-            while chunk := [*itertools.islice(keys, CHUNK)]:
-                found = (key.decode("utf-8", "replace") for key in chunk)
-                yield [key.removeprefix(prefix) for key in found]
-    except redis.RedisError as error:
-        raise StoreUnavailable(type(error).__name__) from error
+    keys = store.scan(f"{store.keys.prefix}*")
+    while chunk := [*itertools.islice(keys, CHUNK)]:
+        yield [key.removeprefix(store.keys.prefix) for key in chunk]
+
+
+def refuse_unknown_schema(store: Store) -> None:
+    """End with one line where this version does not know the data."""
+    schema = store.execute("GET", store.keys.schema)
+    if schema not in (None, b"%d" % SCHEMA):
+        told = schema.decode("utf-8", "replace")
+        raise click.ClickException(f"the data are of schema {told}, which is not known")
 
 
 @contextlib.contextmanager
 def progress(store: Store, label: str) -> Iterator[Iterator[list[str]]]:
     """The chunks of names behind a progress bar on standard error."""
+    refuse_unknown_schema(store)
     size = sum(node.dbsize() for node in store.link.nodes())
     with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
 
@@ -113,7 +114,6 @@ def check(store: Store, repair: bool = False) -> tuple[list[Finding], list[Findi
 @click.option("--repair", is_flag=True, help="Mend what a crash has left, and say so.")
 def check_command(repair: bool) -> None:
     """Walk the whole store and report every broken invariant."""
-    refuse_unknown_schema(store())
     left, mended = check(store(), repair)
     for finding in mended:
         click.echo(f"{finding.name} {finding.what}: mended")
@@ -122,14 +122,6 @@ def check_command(repair: bool) -> None:
     click.echo(f"{len(left)} broken, {len(mended)} mended")
     if left:
         raise SystemExit(1)
-
-
-def refuse_unknown_schema(store: Store) -> None:
-    """End with one line where this version does not know the data."""
-    schema = store.execute("GET", store.keys.schema)
-    if schema not in (None, b"%d" % SCHEMA):
-        told = schema.decode("utf-8", "replace")
-        raise click.ClickException(f"the data are of schema {told}, which is not known")
 
 
 # --------------------------------------------------------------------------- report

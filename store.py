@@ -62,6 +62,7 @@ from redis_link import (
     StoreUnavailable,
     script,
 )
+from redis_node import FAILURES, unavailable
 from refusals import (
     EmailTaken,
     NotOwner,
@@ -298,16 +299,22 @@ class Store:
         return digest in own
 
     def accounts(self) -> Iterator[tuple[Account, int]]:
-        """Every account that stands, and how many sessions it has."""
-        prefix = self.keys.user("*").replace("{*}", "{*")
-        for node in self.link.nodes():
-            for key in node.scan_iter(match=prefix, count=1000):
-                user_id = key.decode().partition("{")[2].partition("}")[0]
-                if key.decode() != self.keys.user(user_id):
-                    continue
-                with contextlib.suppress(UserNotFound):
-                    sessions = self.keys.user(user_id, "sessions")
-                    yield self.account(user_id), self.execute("ZCARD", sessions)
+        """Every account that stands and can be read, and how many sessions it has."""
+        for key in {*self.scan(self.keys.user("*"))}:
+            user_id = key.partition("{")[2].rstrip("}")
+            with contextlib.suppress(UserNotFound, msgspec.ValidationError):
+                sessions = self.keys.user(user_id, "sessions")
+                yield self.account(user_id), self.execute("ZCARD", sessions)
+
+    def scan(self, pattern: str) -> Iterator[str]:
+        """The keys that match, some twice, while others write. Raises
+        StoreUnavailable."""
+        try:
+            for node in self.link.nodes():
+                for key in node.scan_iter(match=pattern, count=1000):
+                    yield key.decode("utf-8", "replace")
+        except FAILURES as error:
+            raise unavailable(error) from error
 
     def is_email_taken(self, email: str) -> bool:
         """Whether an account has this email, without the cost of trying."""
