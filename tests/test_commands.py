@@ -1,166 +1,278 @@
-"""flask check, export, import and create-user."""
+"""The commands: create-user, list-users, set-password, delete-user, check, report."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import pty
 import re
-import signal
 import subprocess
-from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import redis as redis_py
 
+import checks
 import joip_share
+import maintain
+import store as stores
+from clock import today
 from conftest import Visitor
-from joip_share import MediaInput, NewSession, Visit
-from servers import BIN, ROOT, contents, free_port, wait_for
+from inputs import MediaInput, NewSession
+from keys import SESSION_PARTS, USER_PARTS
+from records import Visit
+from servers import BIN, ROOT, Cluster, Sentinels, contents, free_port
 
-DAY = joip_share.today()
+DAY = today()
 OTHER = "0e5f1c7a-3b1d-4c55-9a57-2f6b1f0c9d11"  # a code that nobody was given
 NOBODY = "f" * 32  # the id of no account
+NEW = "new@example.com"
+CLEAN = (0, "0 broken, 0 mended\n")
+
+
+class Engine(NamedTuple):
+    """A Redis of some kind: its REDIS_URL, and a client for the tests."""
+
+    url: str
+    client: redis_py.Redis | redis_py.RedisCluster
 
 
 class Town:
     """A store with everything in it that a store can hold."""
 
-    def __init__(self, redis, prefix: str = "") -> None:
-        self.redis, self.prefix = redis, prefix
-        port = redis.get_connection_kwargs()["port"]
-        url = f"redis://127.0.0.1:{port}"  # a client of its own
-        settings = joip_share.Settings(redis_url=url, key_prefix=prefix)
+    def __init__(self, engine: Engine, prefix: str = "") -> None:
+        self.redis = engine.client
+        settings = joip_share.Settings(redis_url=engine.url, key_prefix=prefix)
         self.app = joip_share.create_app(settings)
         self.store = self.app.store
 
     def settle_in(self) -> None:
-        """Two accounts, two sessions, three links, and every counter there is."""
-        self.owner = self.store.register("owner@example.com", "Owner", "a hash")
-        self.guest = self.store.register("guest@example.com", "", "a hash")
+        """Two accounts, two sessions, five links, and every counter there is."""
+        store = self.store
+        password = joip_share.Passwords().hash("long enough")
+        self.owner = store.register("owner@example.com", "Owner", password)
+        self.guest = store.register("guest@example.com", "", password)
         media = [MediaInput(f"https://example.org/{n}.jpg", caption="ö") for n in "abc"]
-        for title in ("A walk", "Ein Spaziergang"):
-            self.store.create_session(self.owner, NewSession(title, media=media))
-        self.code = self.store.share(1, self.owner.id)
-        self.bound = self.store.share(1, self.owner.id, self.guest.id)
-        self.store.share(2, self.owner.id)
-        self.store.visitor_key(DAY)
+        self.walk, self.second = (
+            store.create_session(self.owner.id, NewSession(title=title, media=media)).id
+            for title in ("A walk", "Ein Spaziergang")
+        )
+        own = self.walk, self.owner.id
+        self.code = store.share(*own)
+        self.bound = store.share(*own, self.guest.id)
+        self.mailed = store.share_by_email(*own, NEW)
+        store.share(*own, "label:News")
+        store.share(self.second, self.owner.id)
+        self.token, self.secret = store.create_token(self.owner.id, "Laptop")
+        value = login_of(self.owner.id)
+        store.keep_login("login", self.owner.id, value.encode(), password)
+        store.visitor_key(DAY)
         visit = Visit(reason="", visitor=b"somebody", host="news.example")
-        self.store.open_shared(self.code, visit, self.owner.referral_code)
-        self.store.credit_signup(self.owner.id, self.code)
-        self.store.credit_signup(self.owner.id, "")
+        store.open_shared(self.code, visit, self.owner.referral_code)
+        store.seen(self.code, visit, False)
+        store.play_shared(self.code, self.guest.id, True)
+        store.credit_signup(self.owner.id, self.code)
+        store.credit_signup(self.owner.id, "")
+        assert store.schema() == 2
 
     def run(self, *command: str, **options):
         """One of the commands, in this process."""
         return self.app.test_cli_runner().invoke(args=command, **options)
 
-    def kept(self) -> dict[bytes, object]:
-        """Everything that an export takes along, without the prefix."""
-        kept = rb"(share|session|user|email|referral|visitors):"
-        return {
-            key.removeprefix(self.prefix.encode()): value
-            for key, value in contents(self.redis, f"{self.prefix}*").items()
-            if re.match(self.prefix.encode() + kept, key)
-        }
+    def check(self, *options: str) -> tuple[int, str]:
+        """What `check` says, and its exit status."""
+        result = self.run("check", *options)
+        return result.exit_code, result.stdout
+
+    def session(self, part: str = "") -> str:
+        """A key of the shared session."""
+        return f"session:{{{self.walk}}}{part and ':' + part}"
+
+    def user(self, part: str = "") -> str:
+        """A key of the owner."""
+        return f"user:{{{self.owner.id}}}{part and ':' + part}"
+
+
+def login_of(user_id: str) -> str:
+    return f'{{"userId": "{user_id}", "renewed": "{DAY}"}}'
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def email_key(email: str) -> str:
+    return f"email:{sha256(email)}"
 
 
 @pytest.fixture
-def town(real_redis):
-    made = Town(real_redis)
+def engine(redis_server, real_redis):
+    """One Redis."""
+    return Engine(redis_server.url, real_redis)
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch):
+    """Whatever was begun is over by now, and a look need not wait for the next."""
+    for module in (stores, checks):
+        monkeypatch.setattr(module, "SETTLED", -1)
+    monkeypatch.setattr(maintain, "PAUSE", 0)
+
+
+@pytest.fixture
+def town(engine):
+    made = Town(engine)
     made.settle_in()
     return made
 
 
-# flask check. Each way in which a store can be broken, by hand.
+# check: what a crash can leave, by hand; it is found, told, and mended.
 
-BREAKS = {
+MENDED = {
     "a link to no session": lambda r, t: r.set(f"share:{OTHER}", 99),
-    "a link to nonsense": lambda r, t: r.set(f"share:{OTHER}", "x"),
-    "a link to a session without it": lambda r, t: r.set(f"share:{OTHER}", 1),
-    "a link to another session": lambda r, t: r.set(f"share:{t.code}", 2),
+    "a link to a session without it": lambda r, t: r.set(f"share:{OTHER}", t.walk),
+    "a link that leads elsewhere": lambda r, t: r.set(f"share:{t.code}", t.second),
+    "a link of another type": lambda r, t: (
+        r.delete(f"share:{t.code}"),
+        r.rpush(f"share:{t.code}", "x"),
+    ),
     "a lost link": lambda r, t: r.delete(f"share:{t.code}"),
-    "a link not listed": lambda r, t: r.hdel("session:{1}:codes", t.code),
-    "a link not chosen": lambda r, t: r.hdel("session:{1}:shares", "*"),
-    "no list of links": lambda r, t: r.delete("session:{1}:codes"),
-    "no choice of links": lambda r, t: r.delete("session:{1}:shares"),
-    "a second link for all": lambda r, t: (
-        r.hset("session:{1}:codes", OTHER, "*"), r.set(f"share:{OTHER}", 1)),
-    "a session that lost its owner": lambda r, t: r.hset(
-        "session:{1}", "userId", NOBODY),
-    "a session that names no owner": lambda r, t: r.hdel("session:{1}", "userId"),
-    "a session without a title": lambda r, t: r.hdel("session:{1}", "title"),
-    "a session that is unreadable": lambda r, t: r.hset(
-        "session:{1}", "intervalMin", "soon"),
-    "a session deleted in part": lambda r, t: r.delete("session:{1}"),
-    "a session not in its owner's list": lambda r, t: r.zrem(
-        f"user:{{{t.owner.id}}}:sessions", 1),
-    "a session out of place in the list": lambda r, t: r.zadd(
-        f"user:{{{t.owner.id}}}:sessions", {"1": 7}),
-    "a list that names no session": lambda r, t: r.zadd(
-        f"user:{{{t.owner.id}}}:sessions", {"99": 99}),
-    "a list that names another's session": lambda r, t: r.zadd(
-        f"user:{{{t.guest.id}}}:sessions", {"1": 1}),
-    "a list that names nonsense": lambda r, t: r.zadd(
-        f"user:{{{t.owner.id}}}:sessions", {"x": 1}),
-    "media miscounted": lambda r, t: r.hset("session:{1}", "mediaCount", 7),
-    "media lost": lambda r, t: r.delete("session:{1}:media"),
-    "media unreadable": lambda r, t: r.set("session:{1}:media", "junk"),
-    "a counter that is no number": lambda r, t: r.hset(
-        "session:{1}:stats", "opens", "many"),
-    "a day's counter that is no number": lambda r, t: r.hset(
-        "session:{1}:daily", f"{DAY}:opens", "many"),
-    "a referrer's counter that is no number": lambda r, t: r.hset(
-        "session:{1}:referrers", "news.example", "many"),
-    "the last id too low": lambda r, t: r.set("session:last-id", 1),
-    "the last id lost": lambda r, t: r.delete("session:last-id"),
-    "the last id no number": lambda r, t: r.set("session:last-id", "many"),
-    "visitors kept for good": lambda r, t: r.persist(f"session:{{1}}:visitors:{DAY}"),
-    "visitors unreadable": lambda r, t: r.set(
-        f"session:{{1}}:visitors:{DAY}", "junk", ex=60),
-    "a day's key kept for good": lambda r, t: r.persist(f"visitors:key:{DAY}"),
-    "a sign-up that is unreadable": lambda r, t: r.rpush(
-        f"user:{{{t.owner.id}}}:signups", "junk"),
-    "a referral counter that is no number": lambda r, t: r.hset(
-        f"user:{{{t.owner.id}}}:referrals", "clicks:direct", "many"),
-    "an account that was lost": lambda r, t: r.delete(f"user:{{{t.owner.id}}}"),
-    "an email of no account": lambda r, t: r.set("email:" + "0" * 64, NOBODY),
-    "an email of another's": lambda r, t: r.set("email:" + "0" * 64, t.guest.id),
-    "an email lost": lambda r, t: r.delete(email_key("owner@example.com")),
-    "an email taken over": lambda r, t: r.set(
-        email_key("owner@example.com"), t.guest.id),
+    "a link not listed": lambda r, t: r.hdel(t.session("codes"), t.code),
+    "no list of links": lambda r, t: r.delete(t.session("codes")),
+    "a session whose owner is gone": lambda r, t: r.hset(t.session(), "userId", NOBODY),
+    "a session deleted in part": lambda r, t: r.delete(t.session()),
+    "a session not in the list": lambda r, t: r.zrem(t.user("sessions"), t.walk),
+    "a session out of place": lambda r, t: r.zadd(t.user("sessions"), {str(t.walk): 7}),
+    "a list with a gone session": lambda r, t: r.zadd(t.user("sessions"), {"99": 99}),
+    "a list with another's session": lambda r, t: r.zadd(
+        f"user:{{{t.guest.id}}}:sessions", {str(t.walk): t.walk}
+    ),
+    "bytes counted wrong": lambda r, t: r.hset(t.user("sizes"), str(t.walk), 1),
+    "bytes not counted": lambda r, t: r.hdel(t.user("sizes"), str(t.walk)),
+    "bytes of no session": lambda r, t: r.hset(t.user("sizes"), "99", 5),
+    "bytes that do not add up": lambda r, t: r.hset(t.user("sizes"), "total", 5),
+    "an account deleted in part": lambda r, t: r.hset(t.user(), "deleting", 1),
+    "an account registered in part": lambda r, t: r.delete(
+        email_key(t.store.register(NEW, "", "a hash").email)
+    ),
+    "an account that was lost": lambda r, t: r.delete(t.user()),
+    "an email lost": lambda r, t: r.delete(email_key(t.owner.email)),
+    "an email of no account": lambda r, t: r.set(email_key("x@x"), NOBODY),
+    "an email of another": lambda r, t: r.set(email_key("x@x"), t.guest.id),
+    "an email taken over": lambda r, t: r.set(email_key(t.owner.email), t.guest.id),
+    "an email wanted": lambda r, t: r.hset(t.user(), "pendingEmail", "x@x"),
+    "an email claimed": lambda r, t: (
+        r.hset(t.user(), "pendingEmail", "x@x"),
+        r.set(email_key("x@x"), t.owner.id),
+    ),
     "a referral code of no account": lambda r, t: r.set("referral:abcd1234", NOBODY),
     "a referral code of another": lambda r, t: r.set("referral:abcd1234", t.owner.id),
     "a referral code lost": lambda r, t: r.delete(f"referral:{t.owner.referral_code}"),
     "a referral code taken over": lambda r, t: r.set(
-        f"referral:{t.owner.referral_code}", t.guest.id),
-    "a journal that is unreadable": lambda r, t: r.zadd("journal", {"junk": 1}),
-    "a journal with an unknown step": lambda r, t: r.zadd("journal", {'["x", 1]': 1}),
-}  # fmt: skip
-
+        f"referral:{t.owner.referral_code}", t.guest.id
+    ),
+    "a token of nobody": lambda r, t: r.set("token:ab12", NOBODY),
+    "a token not listed": lambda r, t: r.set("token:ab12", t.owner.id),
+    "a token lost": lambda r, t: r.delete(f"token:{sha256(t.secret)}"),
+    "a login of nobody": lambda r, t: r.set("login:x", login_of(NOBODY), ex=60),
+    "a login not listed": lambda r, t: r.set("login:x", login_of(t.owner.id), ex=60),
+    "a login struck off": lambda r, t: r.zadd(t.user("logins"), {"login": 0}),
+    "a login of version 1": lambda r, t: r.set(
+        "login:x", f'{{"userId": "{t.owner.id}"}}', ex=60
+    ),
+    "a dead code awaited": lambda r, t: r.sadd(f"awaited:{sha256(NEW)}", OTHER),
+    "a code not awaited": lambda r, t: r.delete(f"awaited:{sha256(NEW)}"),
+    "a code awaited that has arrived": lambda r, t: r.hset(
+        t.session("links"), f"{t.mailed}:for", t.guest.id
+    ),
+    "a dead code played": lambda r, t: r.zadd(
+        f"user:{{{t.guest.id}}}:played", {OTHER: 1}
+    ),
+    "version 1's last id": lambda r, t: r.set("session:last-id", 7),
+    "version 1's journal": lambda r, t: r.zadd("journal", {"junk": 1}),
+    "version 1's key of limits": lambda r, t: r.set("limits:key", "x"),
+    "version 1's import": lambda r, t: r.set("importing", "x"),
+}
 LEFT_OVER = {
     "session:{9}:media": "string",
     "session:{9}:shares": "hash",
     "session:{9}:codes": "hash",
+    "session:{9}:links": "hash",
     "session:{9}:stats": "hash",
     "session:{9}:daily": "hash",
     "session:{9}:referrers": "hash",
-    f"session:{{9}}:visitors:{DAY}": "string",
+    "session:{9}:players": "zset",
+    f"session:{{9}}:visitors:{DAY}": "hyperloglog",
+    f"session:{{9}}:visitors:{DAY}:{OTHER}": "hyperloglog",
+    f"session:{{9}}:viewers:{DAY}": "hyperloglog",
     f"user:{{{NOBODY}}}:sessions": "zset",
+    f"user:{{{NOBODY}}}:sizes": "hash",
+    f"user:{{{NOBODY}}}:logins": "zset",
+    f"user:{{{NOBODY}}}:tokens": "hash",
     f"user:{{{NOBODY}}}:referrals": "hash",
     f"user:{{{NOBODY}}}:signups": "list",
+    f"user:{{{NOBODY}}}:played": "zset",
+    f"user:{{{NOBODY}}}:clickers:{DAY}": "hyperloglog",
 }
 
-OF_ANOTHER_TYPE = [
-    "share:<code>", "session:{1}", "session:{1}:media", "session:{1}:shares",
-    "session:{1}:codes", "session:{1}:stats", "session:{1}:daily",
-    "session:{1}:referrers", f"session:{{1}}:visitors:{DAY}", "session:last-id",
-    "visitors:key:" + DAY, "user:{<owner>}", "user:{<owner>}:sessions",
-    "user:{<owner>}:referrals", "user:{<owner>}:signups", "<email>", "referral:<r>",
-    "journal",
-]  # fmt: skip
+# Damage that takes a hand in Redis; it is named.
 
-
-def email_key(email: str) -> str:
-    return f"email:{joip_share.email_digest(email)}"
+NAMED = {
+    "a link not chosen": lambda r, t: r.hdel(t.session("shares"), "*"),
+    "no choice of links": lambda r, t: r.delete(t.session("shares")),
+    "a second link for all": lambda r, t: (
+        r.hset(t.session("codes"), OTHER, "*"),
+        r.set(f"share:{OTHER}", t.walk),
+    ),
+    "numbers of no link": lambda r, t: r.hset(t.session("links"), f"{OTHER}:opens", 1),
+    "a session without a title": lambda r, t: r.hdel(t.session(), "title"),
+    "a session without an owner": lambda r, t: r.hdel(t.session(), "userId"),
+    "a session unreadable": lambda r, t: r.hset(t.session(), "intervalMin", "soon"),
+    "a session that is no text": lambda r, t: r.hset(t.session(), "title", b"\xff"),
+    "media miscounted": lambda r, t: r.hset(t.session(), "mediaCount", 7),
+    "media lost": lambda r, t: r.delete(t.session("media")),
+    "media unreadable": lambda r, t: r.set(t.session("media"), "junk"),
+    "a counter that is no number": lambda r, t: r.hset(
+        t.session("stats"), "opens", "x"
+    ),
+    "a day's counter that is none": lambda r, t: r.hset(
+        t.session("daily"), f"{DAY}:opens", "x"
+    ),
+    "a referrer's counter that is none": lambda r, t: r.hset(
+        t.session("referrers"), "news.example", "x"
+    ),
+    "a referral counter that is none": lambda r, t: r.hset(
+        t.user("referrals"), "clicks:direct", "x"
+    ),
+    "visitors kept for good": lambda r, t: r.persist(t.session(f"visitors:{DAY}")),
+    "visitors unreadable": lambda r, t: r.set(
+        t.session(f"visitors:{DAY}"), "junk", ex=60
+    ),
+    "a day's key kept for good": lambda r, t: r.persist(f"visitors:key:{DAY}"),
+    "attempts kept for good": lambda r, t: r.set("limits:login:x", 1),
+    "a login kept for good": lambda r, t: r.persist("login:login"),
+    "a login unreadable": lambda r, t: r.set("login:login", "junk", ex=60),
+    "a sign-up unreadable": lambda r, t: r.rpush(t.user("signups"), "junk"),
+    "a token unreadable": lambda r, t: r.hset(t.user("tokens"), "x", "junk"),
+    "an account without an email": lambda r, t: r.hdel(t.user(), "email"),
+    "a list that names nonsense": lambda r, t: r.zadd(t.user("sessions"), {"x": 1}),
+    "sizes that are none": lambda r, t: r.hset(t.user("sizes"), "99", "x"),
+}
+KEYS = [
+    "session:{<walk>}",
+    *(f"session:{{<walk>}}:{part}" for part in SESSION_PARTS if part),
+    f"session:{{<walk>}}:visitors:{DAY}",
+    f"session:{{<walk>}}:viewers:{DAY}",
+    f"visitors:key:{DAY}",
+    "user:{<owner>}",
+    *(f"user:{{<owner>}}:{part}" for part in USER_PARTS if part != "played"),
+    f"user:{{<owner>}}:clickers:{DAY}",
+    "<email>",
+    "referral:<referral>",
+    "token:<token>",
+    "login:login",
+    "awaited:<awaited>",
+]
 
 
 def put(redis, key: str, kind: str) -> None:
@@ -170,213 +282,330 @@ def put(redis, key: str, kind: str) -> None:
         "hash": lambda: redis.hset(key, OTHER, "*"),
         "list": lambda: redis.rpush(key, "1"),
         "zset": lambda: redis.zadd(key, {"1": 1}),
-        "set": lambda: redis.sadd(key, "1"),
+        "hyperloglog": lambda: redis.pfadd(key, "somebody"),
     }[kind]()
 
 
-def assert_found_and_mended(town: Town, hurt) -> None:
-    """Clean before; then found, told and left alone; then mended, told, and clean."""
-    clean = (0, "0 broken, 0 mended\n")
-    result = town.run("check")
-    assert (result.exit_code, result.stdout) == clean
+def assert_found(town: Town, hurt) -> str:
+    """Clean before; then found, told by its key, and left alone; what was told."""
+    assert town.check() == CLEAN
     hurt()
-    hurt_store = contents(town.redis)
+    before = contents(town.redis)
+    status, said = town.check()
+    assert status == 1
+    assert re.search(
+        r"^\S+:\S+|importing|journal .+\n(?s:.*)^[1-9]\d* broken, 0 mended\n\Z",
+        said,
+        re.M,
+    )
+    assert contents(town.redis) == before
+    return said
 
-    found = town.run("check")
-    assert found.exit_code == 1, found.output
-    assert re.search(r"^[1-9]\d* broken, 0 mended\n\Z", found.stdout, re.MULTILINE)
-    assert contents(town.redis) == hurt_store
 
-    mended = town.run("check", "--repair")
-    assert mended.exit_code == 0, mended.output
-    *told, last = mended.stdout.splitlines()
-    assert any(re.fullmatch(r"\S+ .+: mended", line) for line in told)
+def assert_mended(town: Town, hurt) -> None:
+    """Found; then mended, told, and clean."""
+    assert_found(town, hurt)
+    status, said = town.check("--repair")
+    *told, last = said.splitlines()
+    assert status == 0, said
+    assert all(re.fullmatch(r"\S+ .+: mended", line) for line in told)
     assert re.fullmatch(r"0 broken, [1-9]\d* mended", last)
-
-    again = town.run("check")
-    assert (again.exit_code, again.stdout) == clean
+    assert town.check() == CLEAN
 
 
-@pytest.mark.parametrize("broken", BREAKS)
-def test_check_finds_and_mends(town, broken):
-    assert_found_and_mended(town, lambda: BREAKS[broken](town.redis, town))
+@pytest.mark.parametrize("broken", MENDED)
+def test_check_mends_what_a_crash_can_leave(town, broken):
+    assert_mended(town, lambda: MENDED[broken](town.redis, town))
 
 
 @pytest.mark.parametrize("key", LEFT_OVER)
-def test_check_finds_and_mends_what_is_left_of_something_deleted(town, key):
-    assert_found_and_mended(town, lambda: put(town.redis, key, LEFT_OVER[key]))
+def test_check_mends_what_is_left_of_something_deleted(town, key):
+    assert_mended(town, lambda: put(town.redis, key, LEFT_OVER[key]))
     assert not town.redis.exists(key)
 
 
-@pytest.mark.parametrize("name", OF_ANOTHER_TYPE)
-def test_check_finds_and_mends_a_key_of_another_type(town, name):
-    known = {
-        "<code>": town.code, "<owner>": town.owner.id, "<r>": town.owner.referral_code,
-        "<email>": email_key("owner@example.com"),
-    }  # fmt: skip
-    key = re.sub("<.*?>", lambda match: known[match[0]], name)
-
-    def hurt():
+def test_what_is_mended_works_again(town):
+    """An account, an email and a link that were lost are there again."""
+    for key in (email_key(town.owner.email), f"share:{town.code}"):
         town.redis.delete(key)
-        put(town.redis, key, "set")
-
-    # `contents` cannot read a set, which is the point; so it is only counted.
-    assert town.run("check").exit_code == 0
-    hurt()
-    assert town.run("check").exit_code == 1
-    mended = town.run("check", "--repair")
-    assert (mended.exit_code, mended.exception) == (0, None), mended.output
-    assert town.run("check").exit_code == 0
+    town.redis.hdel(town.session("codes"), town.bound)
+    assert town.check("--repair")[0] == 0
+    assert town.store.account_by_email(town.owner.email).id == town.owner.id
+    assert town.store.open_shared(town.code, Visit()).preview.title == "A walk"
+    assert town.store.play_shared(town.bound, town.guest.id)
+    assert town.store.read_login("login")
+    assert town.store.token_owner(town.secret) == town.owner.id
 
 
-@pytest.mark.parametrize(
-    ("hurt", "told"),
-    [
-        (lambda r, t: r.hdel(f"user:{{{t.owner.id}}}", "email"), "cannot be read"),
-        (lambda r, t: r.set("importing", "x"), "an import was cut short"),
-    ],
-)
-def test_check_tells_what_it_cannot_mend_and_fails(town, hurt, told):
-    hurt(town.redis, town)
-    for _ in range(2):
-        result = town.run("check", "--repair")
-        assert result.exit_code == 1
-        assert told in result.stdout
-
-
-def test_check_leaves_alone_what_belongs_to_others(real_redis):
-    """Another application on the same Redis, and another prefix."""
-    theirs = {f"share:{OTHER}": "9", "session:{9}:media": "x", "theirs:share:1": "9"}
-    real_redis.mset(theirs)
-    town = Town(real_redis, "ours:")
-    town.settle_in()
-    result = town.run("check", "--repair")
-    assert (result.exit_code, result.stdout) == (0, "0 broken, 0 mended\n")
-    assert real_redis.mget(theirs) == [value.encode() for value in theirs.values()]
-    real_redis.set(f"ours:share:{OTHER}", 9)
-    assert town.run("check").exit_code == 1
-
-
-# flask export and import.
-
-
-def test_an_export_is_a_true_copy_under_another_prefix(real_redis, tmp_path):
-    town, file = Town(real_redis, "from:"), str(tmp_path / "export.jsonl")
-    town.settle_in()
-    account = {"email": "third@example.com", "password": "long enough"}
-    browser = Visitor(town.app)
-    third = browser.sign_up(**account)
-    assert browser.get("/readyz").status_code == 200
-    assert town.run("export", file).exit_code == 0
-    login = browser.client.get_cookie("connect.sid").value
-    assert login not in Path(file).read_text()
-
-    copy = Town(real_redis, "to:")
-    assert copy.run("import", file).exit_code == 0
-    assert copy.kept() == town.kept()
-    fleeting = ("login:", "limits", "probe", "journal", "importing")
-    names = [k.decode().removeprefix("to:") for k in real_redis.scan_iter("to:*")]
-    assert [name for name in names if name.startswith(fleeting)] == []
-    for name in names:
-        ages = [real_redis.ttl(prefix + name) for prefix in ("from:", "to:")]
-        assert abs(ages[0] - ages[1]) <= 5, name
-
-    assert copy.run("check").exit_code == 0
-    assert Visitor(copy.app).post("/api/login", json=account).json == third
-    assert copy.store.share(1, town.owner.id) == town.code
-    assert copy.store.create_session(town.owner, NewSession("Next")).id == 3
-
-
-def test_an_export_goes_to_standard_output(town):
-    result = town.run("export", "-")
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert len(rows) == len(town.kept()) + 2
-    assert "exported" in result.stderr
-
-
-@pytest.fixture
-def exported(real_redis, tmp_path):
-    """The lines of an export; the store is empty again."""
-    town, file = Town(real_redis), tmp_path / "whole.jsonl"
-    town.settle_in()
-    assert town.run("export", str(file)).exit_code == 0
-    real_redis.flushall()
-    return file.read_bytes().splitlines(keepends=True)
-
-
-# What is done to the lines of a good export: nothing of it may be taken for whole.
-SPOILED = {
-    "empty": lambda lines: [],
-    "another file": lambda lines: [b"hello\n"],
-    "another JSON": lambda lines: [b'{"a": 1}\n'],
-    "binary": lambda lines: [b"\x00\xff\xfe\n"],
-    "without its first line": lambda lines: lines[1:],
-    "without its last line": lambda lines: lines[:-1],
-    "only its first line": lambda lines: lines[:1],
-    "without a line between": lambda lines: [*lines[:2], *lines[3:]],
-    "cut within a line": lambda lines: [*lines[:3], lines[3][:-9]],
-    "with a key of another type": lambda lines: [
-        lines[0], b'{"record":"key","key":"session:{1}","type":"hash","value":5}\n',
-        *lines[2:]],
-    "with a type that is none": lambda lines: [
-        lines[0], b'{"record":"key","key":"session:{1}","type":"set","value":{}}\n',
-        *lines[2:]],
-    "with what is no base64": lambda lines: [
-        lines[0],
-        b'{"record":"key","key":"share:x","type":"string","value":{"base64":"%"}}\n',
-        *lines[2:]],
-    "with a login": lambda lines: [
-        lines[0], b'{"record":"key","key":"login:x","type":"string","value":"{}"}\n',
-        *lines[2:]],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("how", SPOILED)
-def test_a_spoiled_export_is_refused_with_one_line(real_redis, exported, tmp_path, how):
-    file = tmp_path / "spoiled.jsonl"
-    file.write_bytes(b"".join(SPOILED[how](exported)))
-    town = Town(real_redis)
-    result = town.run("import", str(file))
-    assert result.exit_code == 1
-    *progress, told = result.stderr.splitlines()
-    assert re.fullmatch("Error: .{10,100}", told)
-    assert set(progress) <= {"importing"}
-    assert not any(real_redis.scan_iter("login:*"))
-    # It is not taken for a whole store, and the whole file may follow.
-    begun = bool(real_redis.dbsize())
-    assert town.run("check").exit_code == begun
-    (tmp_path / "whole.jsonl").write_bytes(b"".join(exported))
-    assert town.run("import", str(tmp_path / "whole.jsonl")).exit_code == 0
-    assert town.run("check").exit_code == 0
-
-
-def test_import_refuses_a_store_that_is_not_empty(town, tmp_path):
-    file = str(tmp_path / "export.jsonl")
-    town.run("export", file)
-    town.store.update_session(1, town.owner.id, joip_share.SessionPatch(title="Newer"))
+@pytest.mark.parametrize("broken", NAMED)
+def test_check_names_damage_that_takes_a_hand_in_redis(town, broken):
+    assert_found(town, lambda: NAMED[broken](town.redis, town))
     before = contents(town.redis)
-    result = town.run("import", file)
-    assert result.exit_code == 1
-    assert "Error: the store is not empty" in result.stderr
+    status, said = town.check("--repair")
+    assert status == 1, said
     assert contents(town.redis) == before
 
 
-def test_import_refuses_a_file_that_is_not_there(town):
-    result = town.run("import", "/nowhere/export.jsonl")
-    assert result.exit_code != 0
-    assert "No such file" in result.stderr
+@pytest.mark.parametrize("name", KEYS)
+def test_check_names_a_key_of_another_type(town, name):
+    known = {
+        "<walk>": str(town.walk),
+        "<owner>": town.owner.id,
+        "<email>": email_key(town.owner.email),
+        "<referral>": town.owner.referral_code,
+        "<token>": sha256(town.secret),
+        "<awaited>": sha256(NEW),
+    }
+    key = re.sub("<.*?>", lambda match: known[match[0]], name)
+    town.redis.delete(key)
+    another = "list" if town.redis.type(key) != b"list" else "hash"
+    put(town.redis, key, "hash" if name.endswith("signups") else another)
+    for options in ((), ("--repair",), ()):
+        status, said = town.check(*options)
+        assert status == 1
+        assert f"{key} is of another type than it should be\n" in said
 
 
-# As processes: signals, terminals, memory, and an environment that lacks something.
+def test_check_leaves_alone_what_belongs_to_others(engine):
+    """Another application on the same Redis, and another prefix."""
+    theirs = {f"share:{OTHER}": "9", "session:{9}:media": "x", "theirs:share:1": "9"}
+    engine.client.mset(theirs)
+    town = Town(engine, "ours:")
+    town.settle_in()
+    assert town.check("--repair") == CLEAN
+    assert engine.client.mget(theirs) == [value.encode() for value in theirs.values()]
+    engine.client.set(f"ours:share:{OTHER}", 9)
+    status, said = town.check()
+    assert (status, said.splitlines()[0]) == (
+        1,
+        f"share:{OTHER} leads to a session that is gone",
+    )
 
 
-def flask(*command: str, **env: str) -> subprocess.Popen:
+@pytest.mark.parametrize("schema", ["3", "x", b"\xff"])
+def test_check_refuses_data_that_it_does_not_know(town, schema):
+    town.redis.set("schema", schema)
+    result = town.run("check", "--repair")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert re.fullmatch("Error: the data are of schema ., .*\n", result.stderr)
+
+
+def test_what_is_left_is_told_beside_what_was_mended(town):
+    town.redis.set(f"share:{OTHER}", 99)
+    town.redis.hdel(town.session(), "title")
+    status, said = town.check("--repair")
+    assert status == 1
+    assert said.splitlines() == [
+        f"share:{OTHER} leads to a session that is gone: mended",
+        f"{town.session()} cannot be read",
+        "1 broken, 1 mended",
+    ]
+
+
+# On each engine.
+
+
+@pytest.fixture(scope="module")
+def engines(redis_server, tmp_path_factory):
+    """Makes the engine of a name, once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = kinds[name](tmp_path_factory.mktemp(name))
+        server = made[name]
+        master = getattr(server, "master", server)
+        if name == "cluster":
+            server.flush()
+        else:
+            master.client.flushall()
+        return Engine(server.url, master.client)
+
+    kinds = {"redis": lambda _: redis_server, "sentinel": Sentinels, "cluster": Cluster}
+    yield get
+    for name in made.keys() - {"redis"}:
+        made[name].__exit__()
+
+
+@pytest.fixture(params=["redis", "sentinel", "cluster"])
+def any_town(engines, request):
+    """The same on every engine."""
+    made = Town(engines(request.param))
+    made.settle_in()
+    return made
+
+
+def create(town: Town, email=NEW, name="New", password="long enough"):
+    given = ("--email", email, "--name", name, "--password", password)
+    return town.run("create-user", *given)
+
+
+def sign_in(town: Town, email: str, password: str) -> Visitor:
+    """A browser in which somebody has tried to sign in."""
+    person = Visitor(town.app)
+    given = {"email": email, "password": password}
+    person.status = person.post("/api/login", json=given).status_code
+    return person
+
+
+def test_create_user_makes_an_account_that_can_sign_in(any_town):
+    result = create(any_town, name=" New ")
+    assert result.exit_code == 0, result.output
+    user = (
+        sign_in(any_town, "NEW@example.com", "long enough").get("/api/auth/user").json
+    )
+    assert result.stdout == f"{user['id']} {NEW}\n"
+    assert user["name"] == "New"
+    # the link by email waited for this account
+    assert any_town.store.play_shared(any_town.mailed, user["id"])
+    assert any_town.check() == CLEAN
+
+
+def test_list_users_tells_of_every_account(any_town):
+    any_town.store.change_account(any_town.guest.id, {"name": "Gäst"})
+    result = any_town.run("list-users")
+    assert result.exit_code == 0, result.output
+    rows = {tuple(line.split("\t")) for line in result.stdout.splitlines()}
+    owner, guest = any_town.owner, any_town.guest
+    assert rows == {
+        (owner.id, owner.email, "Owner", "2", DAY, DAY),
+        (guest.id, guest.email, "Gäst", "0", DAY, "never"),
+    }
+
+
+def test_set_password_ends_every_login(any_town):
+    person = sign_in(any_town, "owner@example.com", "long enough")
+    assert person.get("/api/auth/user").status_code == 200
+    new = ("--password", "another one")
+    result = any_town.run("set-password", " OWNER@example.com ", *new)
+    assert result.exit_code == 0, result.output
+    assert person.get("/api/auth/user").status_code == 401
+    assert sign_in(any_town, "owner@example.com", "long enough").status == 401
+    assert sign_in(any_town, "owner@example.com", "another one").status == 200
+    assert any_town.check() == CLEAN
+
+
+def test_delete_user_takes_all_that_belongs_to_the_account(any_town):
+    result = any_town.run("delete-user", "Owner@example.com", "--yes")
+    assert result.exit_code == 0, result.output
+    names = (any_town.owner.id, str(any_town.walk), any_town.code, "login:", "token:")
+    keys = [key.decode() for key in contents(any_town.redis)]
+    assert [key for key in keys if any(name in key for name in names)] == []
+    assert sign_in(any_town, "owner@example.com", "long enough").status == 401
+    assert sign_in(any_town, "guest@example.com", "long enough").status == 200
+    assert any_town.check() == CLEAN
+
+
+def test_check_finds_and_mends_on_every_engine(any_town):
+    town, redis = any_town, any_town.redis
+
+    def hurt():
+        redis.delete(town.session())
+        redis.set(email_key("x@x"), NOBODY)
+        redis.sadd(f"awaited:{sha256('x@x')}", OTHER)
+
+    assert_mended(town, hurt)
+    keys = [key.decode() for key in contents(redis)]
+    assert [key for key in keys if str(town.walk) in key or town.code in key] == []
+
+
+def test_report_tells_what_there_is_and_what_it_takes(any_town):
+    result = any_town.run("report")
+    assert result.exit_code == 0, result.output
+    told = result.stdout.splitlines()
+    assert told[:5] == [
+        "accounts: 2",
+        "sessions: 2",
+        "links: 5",
+        "opens of 7 days: 1",
+        "opens of 30 days: 1",
+    ]
+    keys, size = len(contents(any_town.redis)), r"\d+\.\d MB"
+    ours = rf"Redis's memory: {size}, {size} of it in {keys} keys of ours"
+    assert re.fullmatch(ours, told[5])
+    assert {line.split()[4] for line in told[6:8]} == {
+        str(any_town.walk),
+        str(any_town.second),
+    }
+    owner = any_town.owner
+    assert re.fullmatch(rf"large account: {size} {owner.id} {owner.email}", told[8])
+
+
+# What they refuse.
+
+
+def test_create_user_asks_for_what_it_was_not_given(town):
+    answers = f"{NEW}\nNew\nlong enough\nlong enough\n"
+    result = town.run("create-user", input=answers)
+    assert result.exit_code == 0
+    assert "long enough" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"email": "nobody"}, "email must be an email address"),
+        ({"email": ""}, "email must be an email address"),
+        ({"password": "short"}, "password must have at least 8 "),
+        ({"password": "password123"}, "password is one of the commonest"),
+        ({"password": "x" * 201}, "password must have at most 200 "),
+        ({"name": "x" * 101}, "name must have at most 100 "),
+        ({"name": " "}, "name must be a line of text"),
+        ({"email": "OWNER@example.com"}, "There is already an account"),
+    ],
+)
+def test_create_user_refuses_what_the_api_refuses(town, given, told):
+    before = contents(town.redis)
+    result = create(town, **given)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {told}")
+    assert len(result.stderr.splitlines()) == 1
+    assert contents(town.redis) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            ("set-password", "nobody@example.com", "--password", "long enough"),
+            "User not",
+        ),
+        (("set-password", "owner@example.com", "--password", "short"), "password must"),
+        (("delete-user", "nobody@example.com", "--yes"), "User not found"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_so_in_one_line(town, command, told):
+    before = contents(town.redis)
+    result = town.run(*command)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {told}")
+    assert len(result.stderr.splitlines()) == 1
+    assert contents(town.redis) == before
+
+
+def test_delete_user_asks_first(town):
+    result = town.run("delete-user", "owner@example.com", input="n\n")
+    assert result.exit_code == 1
+    assert town.store.account(town.owner.id)
+    assert town.run("delete-user", "owner@example.com", input="y\n").exit_code == 0
+    assert not town.store.is_email_taken("owner@example.com")
+
+
+# As processes: terminals, memory, and an environment that lacks something.
+
+
+def flask(*command: str, app: str = "maintain", **env: str) -> subprocess.Popen:
     """One of the commands as its users run it."""
     return subprocess.Popen(
-        [BIN / "flask", "--app", "joip_share", *command],
-        cwd=ROOT, env={"PATH": os.environ["PATH"], **env}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [BIN / "flask", "--app", app, *command],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.fixture
@@ -390,65 +619,52 @@ def errors(said: str) -> list[str]:
     return [line for line in said.splitlines() if not line.startswith("{")]
 
 
+COMMANDS = [
+    ("maintain", "check"),
+    ("joip_share", "report"),
+    ("joip_share", "list-users"),
+]
+
+
+@pytest.mark.parametrize(("app", "command"), COMMANDS)
+def test_each_command_is_there_where_the_readme_says(town, at, app, command):
+    process = flask(command, app=app, **at)
+    said, _ = process.communicate(timeout=60)
+    assert (process.returncode, bool(said)) == (0, True)
+
+
 def test_a_command_without_redis_url_says_so_in_one_line():
     process = flask("check")
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode != 0
     assert len(errors(said)) == 1
     assert "REDIS_URL" in said
 
 
-def test_a_command_without_redis_says_so_in_one_line(at):
+@pytest.mark.parametrize(("app", "command"), COMMANDS)
+def test_a_command_without_redis_says_so_in_one_line(at, app, command):
     url = f"redis://127.0.0.1:{free_port()}"
-    process = flask("check", **at | {"REDIS_URL": url})
-    _, said = process.communicate(timeout=20)
+    process = flask(command, app=app, **at | {"REDIS_URL": url})
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert [line for line in errors(said) if "Redis does not serve" in line]
     assert "Traceback" not in said
-
-
-def fill(redis, sessions: int, media_bytes: int = 100) -> None:
-    """A store of many sessions; its media do not compress."""
-    town = Town(redis)
-    town.settle_in()
-    fields = redis.hgetall("session:{2}")
-    with redis.pipeline(transaction=False) as pipe:
-        for number in range(3, 3 + sessions):
-            pipe.hset(f"session:{{{number}}}", mapping=fields)
-            pipe.set(f"session:{{{number}}}:media", os.urandom(media_bytes))
-            pipe.zadd(f"user:{{{town.owner.id}}}:sessions", {str(number): number})
-            if not number % 100:
-                pipe.execute()
-        pipe.set("session:last-id", sessions + 2)
-        pipe.execute()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_import_cut_short_can_be_run_again(real_redis, at, tmp_path, number):
-    fill(real_redis, 500)
-    town, file = Town(real_redis), str(tmp_path / "export.jsonl")
-    assert town.run("export", file).exit_code == 0
-    whole = town.kept()
-    real_redis.flushall()
-    process = flask("import", file, **at)
-    wait_for(lambda: real_redis.dbsize() > 100)
-    process.send_signal(number)
-    process.communicate(timeout=20)
-    assert process.returncode != 0
-    assert len(town.kept()) < len(whole)
-    assert town.run("check").exit_code == 1
-    assert town.run("import", file).exit_code == 0
-    assert town.kept() == whole
 
 
 def test_a_check_shows_its_progress_on_a_terminal(town, at):
     mine, its = pty.openpty()
     environ = {"PATH": os.environ["PATH"], "TERM": "xterm", **at}
     process = subprocess.run(
-        [BIN / "flask", "--app", "joip_share", "check"], cwd=ROOT, env=environ,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=its, text=True,
-        timeout=20, check=True,
-    )  # fmt: skip
+        [BIN / "flask", "--app", "maintain", "check"],
+        cwd=ROOT,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=its,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     shown = os.read(mine, 100_000).decode()
     os.close(its)
     os.close(mine)
@@ -457,9 +673,22 @@ def test_a_check_shows_its_progress_on_a_terminal(town, at):
     assert "100%" in shown
 
 
-def peak_memory(*command: str, **env: str) -> int:
+def fill(town: Town, sessions: int, media_bytes: int) -> None:
+    """Many sessions; their media do not compress."""
+    fields = town.redis.hgetall(town.session())
+    with town.redis.pipeline(transaction=False) as pipe:
+        for number in range(1, 1 + sessions):
+            pipe.hset(f"session:{{{number}}}", mapping=fields)
+            pipe.set(f"session:{{{number}}}:media", os.urandom(media_bytes))
+            pipe.zadd(town.user("sessions"), {str(number): number})
+            if not number % 100:
+                pipe.execute()
+        pipe.execute()
+
+
+def peak_memory(*command: str, app: str, **env: str) -> int:
     """The most memory that a command took, in bytes."""
-    process = flask(*command, **env)
+    process = flask(*command, app=app, **env)
     for stream in (process.stdout, process.stderr):
         stream.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -467,61 +696,11 @@ def peak_memory(*command: str, **env: str) -> int:
     return usage.ru_maxrss * 1024
 
 
-def test_commands_take_bounded_memory(real_redis, at, tmp_path):
-    """With 40 MB in the store, none takes 12 MB more than with nothing."""
-    file = str(tmp_path / "export.jsonl")
-    allowed = peak_memory("check", **at) + (12 << 20)
-    fill(real_redis, 400, media_bytes=100_000)
-    assert peak_memory("export", file, **at) < allowed
-    assert peak_memory("check", **at) < allowed
-    real_redis.flushall()
-    assert peak_memory("import", file, **at) < allowed
-    assert real_redis.dbsize() > 800
-
-
-# flask create-user.
-
-
-def create(town: Town, email="new@example.com", name="New", password="long enough"):
-    return town.run(
-        "create-user", "--email", email, "--name", name, "--password", password
-    )
-
-
-def test_create_user_makes_an_account_that_can_sign_in(town):
-    result = create(town, name=" New ")
-    assert result.exit_code == 0
-    given = {"email": "NEW@example.com", "password": "long enough"}
-    user = Visitor(town.app).post("/api/login", json=given).json
-    assert result.stdout == f"{user['id']} new@example.com\n"
-    assert user["name"] == "New"
-    assert town.run("check").exit_code == 0
-
-
-def test_create_user_asks_for_what_it_was_not_given(town):
-    answers = "new@example.com\nNew\nlong enough\nlong enough\n"
-    result = town.run("create-user", input=answers)
-    assert result.exit_code == 0
-    assert "long enough" not in result.output
-
-
 @pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({"email": "nobody"}, "email must be an email address"),
-        ({"email": ""}, "email must be an email address"),
-        ({"email": "a@example.com\n"}, "email must be an email address"),
-        ({"password": "short"}, "password must have at least 8 "),
-        ({"password": "x" * 201}, "password must have at most 200 "),
-        ({"name": "x" * 101}, "name must have at most 100 "),
-        ({"name": " "}, "name must not be blank"),
-        ({"email": "OWNER@example.com"}, "There is already an account"),
-    ],
+    ("app", "command"), [("maintain", "check"), ("joip_share", "report")]
 )
-def test_create_user_refuses_what_the_api_refuses(town, given, told):
-    before = contents(town.redis)
-    result = create(town, **given)
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: {told}")
-    assert len(result.stderr.splitlines()) == 1
-    assert contents(town.redis) == before
+def test_a_walk_takes_bounded_memory(town, at, app, command):
+    """With 60 MB in the store, not 20 MB more than with next to nothing."""
+    allowed = peak_memory(command, app=app, **at) + (20 << 20)
+    fill(town, 600, media_bytes=100_000)
+    assert peak_memory(command, app=app, **at) < allowed
