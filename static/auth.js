@@ -42,6 +42,8 @@ function take(form) {
 
 /** Sign out; what was not saved yet is not left to whoever comes next. */
 async function leave(form) {
+  const leaving = new CustomEvent("leave", { cancelable: true });
+  if (!document.dispatchEvent(leaving)) return; // there is something unsaved
   const everywhere = form.dataset.signOut === "everywhere";
   try {
     await api.call("POST", "/api/logout", everywhere ? { everywhere } : undefined);

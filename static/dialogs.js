@@ -40,6 +40,7 @@ export function ask(api, dialog, task, title) {
       });
     };
     const form = dialog.querySelector("form");
+    form?.reset();
     if (form) form.onsubmit = act;
     else dialog.querySelector("[data-do]").onclick = act;
     open(dialog);

@@ -14,9 +14,17 @@ export class Adding {
     this.acceptDrops(document.getElementById("items"));
   }
 
-  /** Whether something is still there that was not added. */
+  /** What is still there and was not added. */
+  get text() {
+    return this.field.value.trim();
+  }
+
+  set text(text) {
+    this.field.value = text;
+  }
+
   get waits() {
-    return this.field.value.trim() !== "";
+    return this.text !== "";
   }
 
   /** Make cards of a text; whether nothing of it is left. */

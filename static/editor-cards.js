@@ -22,10 +22,11 @@ export class Cards {
   }
 
   item(node) {
-    const captions = field(node, "captions").value.trim();
+    const type = field(node, "type").value;
+    const captions = type === "video" && field(node, "captions").value.trim();
     return {
       mediaUrl: field(node, "mediaUrl").value.trim(),
-      type: field(node, "type").value,
+      type,
       caption: field(node, "caption").value.trim() || null,
       thumbnail: node.thumbnail,
       ...(captions && { captions }),
@@ -71,7 +72,8 @@ export class Cards {
     frame.prepend(shown);
     frame.classList.remove("broken");
     node.classList.toggle("pictured", type === "image"); // a phone shows no more of it
-    field(node, "captions").closest(".field").hidden = type !== "video";
+    const captions = field(node, "captions");
+    captions.closest(".field").hidden = captions.disabled = type !== "video";
     node.querySelector("[data-cover]").hidden = film;
     this.hooks.looked();
   }

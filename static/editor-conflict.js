@@ -10,9 +10,19 @@ const same = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(othe
 
 /** The writable members of what the API answers, as the editor reads them. */
 export function writable({ session, media }) {
-  const { title, description, intervalMin, intervalMax, transition, thumbnail } = session;
-  const items = media.map(({ id, order, ...item }) => item);
-  return { title, description, intervalMin, intervalMax, transition, thumbnail, media: items };
+  const { intervalMin, intervalMax, transition, thumbnail } = session;
+  return {
+    title: session.title.trim(),
+    description: session.description.replace(/\r\n?/g, "\n").trim(), // as a field has it
+    intervalMin, intervalMax, transition, thumbnail,
+    media: media.map(writableItem),
+  };
+}
+
+function writableItem({ mediaUrl, type, caption, thumbnail, captions }) {
+  const own = type === "video" && captions;
+  caption = caption?.trim() || null;
+  return { mediaUrl, type, caption, thumbnail: thumbnail || null, ...(own && { captions }) };
 }
 
 /** The members in which two versions differ. */

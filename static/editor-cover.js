@@ -48,7 +48,7 @@ export class Cover {
   draw(address) {
     this.drawn = address;
     this.frame.replaceChildren();
-    if (!address) return;
+    if (!/^https?:\/\//i.test(address)) return; // not typed to its end yet
     const image = new Image();
     image.alt = "";
     image.referrerPolicy = "no-referrer";

@@ -5,8 +5,8 @@ const PAUSE = 300; // ms after the last change
 export class Draft {
   /** @param {string} key of localStorage; auth.js forgets what begins with "joip-" */
   constructor(key) {
-    this.key = `joip-${key}`;
-    this.timer = 0;
+    Object.assign(this, { key: `joip-${key}`, value: null, timer: 0 });
+    addEventListener("pagehide", () => this.value && this.keep()); // phones end a tab so
   }
 
   /** What was kept, null where there is nothing that can be read. */
@@ -18,23 +18,45 @@ export class Draft {
     }
   }
 
-  /** Keep what `make` gives, once the typing pauses. */
-  write(make) {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.keep(make()), PAUSE);
+  /** Ask whether what was kept is to come back; until then nothing takes its place.
+   * @param {{isNews: Function, when: Function, restore: Function, changed: Function}} given
+   */
+  offer(banner, { isNews, when, restore, changed }) {
+    const older = this.read();
+    if (!older || !isNews(older)) return;
+    banner.querySelector("time").textContent = when(older);
+    banner.hidden = false;
+    this.asked = banner;
+    banner.addEventListener("click", ({ target }) => {
+      if (!target.dataset.act) return;
+      banner.hidden = true;
+      if (target.dataset.act === "restore") restore(older);
+      changed();
+    });
   }
 
-  keep(value) {
+  /** Keep a value, once the typing pauses. */
+  write(value) {
+    if (this.asked?.hidden === false) return;
+    clearTimeout(this.timer);
+    this.value = value;
+    this.timer = setTimeout(() => this.keep(), PAUSE);
+  }
+
+  keep() {
     clearTimeout(this.timer);
     try {
-      localStorage.setItem(this.key, JSON.stringify(value));
+      localStorage.setItem(this.key, JSON.stringify(this.value));
     } catch {
       // no room, or not allowed: leaving the page asks first anyway
     }
+    this.value = null;
   }
 
   clear() {
+    if (this.asked?.hidden === false) return;
     clearTimeout(this.timer);
+    this.value = null;
     localStorage.removeItem(this.key);
   }
 }

@@ -4,7 +4,7 @@
 const { base } = document.documentElement.dataset;
 const part = (name) => import(document.querySelector(`[data-part=${name}]`).href);
 let api, conflict, dates, dialogs; // the modules, once they have come
-let adding, cards, cover, draft, links; // and what is made of others
+let adding, cards, cover, draft, links, webAddress; // and what others give
 
 const form = document.getElementById("editor");
 const state = document.getElementById("state");
@@ -39,31 +39,31 @@ let saved; // as the service has it
 let updatedAt = given?.updatedAt;
 let leaving = false;
 
-function changes() {
-  const now = read();
+/** The members that differ from what is saved. */
+function changes(now) {
   const names = conflict.difference(saved, now);
   return Object.fromEntries(names.map((name) => [name, now[name]]));
 }
 
-const isDirty = () => adding.waits || Object.keys(changes()).length > 0;
+const isDirty = (now = read()) =>
+  adding.waits || conflict.difference(saved, now).length > 0;
 
 /** After any change: what is told of it, and the draft. */
 function changed() {
-  cover.follow(cards.read());
+  const now = read();
+  cover.follow(now.media);
   if (!saved) return; // not all is shown yet
-  const dirty = isDirty();
+  const dirty = isDirty(now);
   const told = dirty ? "Unsaved changes" : state.dataset.clean;
   if (state.textContent !== told) state.textContent = told; // read out once
   form.classList.toggle("dirty", dirty);
-  count();
+  count(now);
   tellRemoved();
-  if (!document.getElementById("draft").hidden) return; // the older one is still asked about
-  if (dirty) draft.write(() => ({ at: new Date().toISOString(), updatedAt, saved, now: read() }));
+  if (dirty) draft.write({ at: new Date(), updatedAt, saved, now, pasted: adding.text });
   else draft.clear();
 }
 
-function count() {
-  const { media, intervalMin, intervalMax } = read();
+function count({ media, intervalMin, intervalMax }) {
   const seconds = Math.round((media.length * (intervalMin + intervalMax)) / 2);
   const items = media.length === 1 ? "1 item" : `${media.length} items`;
   document.getElementById("count").textContent =
@@ -125,7 +125,7 @@ async function create() {
 /** Only what changed is sent, and only onto what was seen. */
 async function update() {
   const now = read();
-  const wanted = changes();
+  const wanted = changes(now);
   if (Object.keys(wanted).length) {
     const seen = { "If-Unmodified-Since": new Date(updatedAt).toUTCString() };
     const session = await api.call("PATCH", path, wanted, seen);
@@ -168,29 +168,15 @@ function leave(where) {
   if (where) location.replace(where);
 }
 
-// ------------------------------------------------------------------------ the draft
-
-function offerDraft() {
-  const older = draft.read();
-  if (!older || !conflict.difference(read(), older.now).length) return;
-  const banner = document.getElementById("draft");
-  banner.querySelector("time").textContent = dates.moment(older.at);
-  banner.hidden = false;
-  banner.addEventListener("click", ({ target }) => {
-    if (!target.dataset.act) return;
-    banner.hidden = true;
-    if (target.dataset.act === "restore") restore(older);
-    changed();
-    form.elements.title.focus();
-  });
-}
-
+/** Bring an older draft back; what changed elsewhere since then is noticed at saving. */
 function restore(older) {
+  adding.text = older.pasted;
   show(older.now);
-  if (!path) return;
-  saved = older.saved; // so that what changed elsewhere since then is noticed
-  updatedAt = older.updatedAt;
+  if (path) ({ saved, updatedAt } = older);
 }
+
+/** Whether a draft says more than what is on the screen. */
+const isNews = ({ now, pasted }) => pasted || conflict.difference(read(), now).length > 0;
 
 // ------------------------------------------------------------------ buttons and keys
 
@@ -205,7 +191,13 @@ function tellCreated() {
   document.getElementById("share-it").focus();
 }
 
+/** Write an address as the service will. */
+function normalize({ target }) {
+  if (target.type === "url") target.value = webAddress(target.value.trim()) || target.value;
+}
+
 function listen() {
+  form.addEventListener("change", normalize, true); // before anybody looks at it
   form.addEventListener("input", changed);
   form.addEventListener("change", changed);
   form.addEventListener("submit", (event) => {
@@ -219,7 +211,13 @@ function listen() {
   addEventListener("beforeunload", (event) => {
     if (!leaving && isDirty()) event.preventDefault();
   });
-  document.addEventListener("leave", () => leave());
+  document.addEventListener("leave", askToLeave);
+}
+
+/** Another script is about to leave the page for good: to sign out, for instance. */
+function askToLeave(event) {
+  if (isDirty() && !confirm("What is not saved will be lost. Go on?")) event.preventDefault();
+  else leave();
 }
 
 function press(event) {
@@ -272,6 +270,7 @@ function build({ add, cards: { Cards }, cover: { Cover }, draft: { Draft }, drag
   draft = new Draft(`draft-${form.dataset.user}-${given?.id ?? "new"}`);
   adding = new add.Adding(form, { api, paste, cards });
   drag.sortable(list, (node) => cards.settled(node));
+  ({ webAddress } = paste);
 }
 
 async function main() {
@@ -289,7 +288,8 @@ async function main() {
     tellCreated();
   }
   document.getElementById("save").disabled = false;
-  offerDraft();
+  const when = ({ at }) => dates.moment(at);
+  draft.offer(document.getElementById("draft"), { isNews, when, restore, changed });
   changed();
 }
 

@@ -15,12 +15,15 @@ document.addEventListener("toggle", ({ target }) => {
   if (target.matches(".menu[open]")) place(target);
 }, true);
 
+/** Before a choice does its work: a dialog gives the focus back to where it was. */
 document.addEventListener("click", ({ target }) => {
   for (const menu of opened()) {
-    const summary = target.closest("summary");
-    if (summary?.parentElement !== menu) menu.open = false;
+    const summary = menu.querySelector("summary");
+    if (summary.contains(target)) continue;
+    if (menu.contains(target)) summary.focus();
+    menu.open = false;
   }
-});
+}, true);
 
 document.addEventListener("focusin", ({ target }) => {
   for (const menu of opened()) if (!menu.contains(target)) menu.open = false;

@@ -17,17 +17,19 @@ async function read(file) {
 
 async function restore(api, file) {
   problem.hidden = true;
+  const leaving = new CustomEvent("leave", { cancelable: true });
   try {
-    const { id } = await api.call("POST", "/api/sessions", await read(file));
-    document.dispatchEvent(new CustomEvent("leave")); // nothing here is to be kept
+    const copy = await read(file);
+    if (!document.dispatchEvent(leaving)) return; // there is something unsaved
+    const { id } = await api.call("POST", "/api/sessions", copy);
     location.replace(`${base}/sessions/${id}`);
   } catch (error) {
-    if (!(error instanceof NoCopy)) return api.tell(problem, error);
-    problem.textContent = error.message;
+    if (error instanceof NoCopy) problem.textContent = error.message;
+    else api.tell(problem, error);
     problem.hidden = false;
+  } finally {
+    input.value = ""; // so that the same file can be chosen again
   }
-  input.value = "";
-  return null;
 }
 
 async function main() {

@@ -28,16 +28,21 @@ function matches({ title, words }, wanted) {
   return wanted.every((word) => text.includes(word));
 }
 
-/** Show what is looked for, in the order that is wished for. */
-function arrange() {
+/** Hide what is not looked for. */
+function filter() {
   const wanted = plain(finder.elements.search.value).split(/\s+/).filter(Boolean);
-  const order = orders[finder.elements.sort.value];
-  const tiles = [...shelf.children].sort((a, b) => order(a.dataset, b.dataset));
+  const tiles = [...shelf.children];
   for (const tile of tiles) tile.hidden = !matches(tile.dataset, wanted);
-  shelf.append(...tiles);
   const count = tiles.filter(({ hidden }) => !hidden).length;
   const rest = document.getElementById("older") ? " so far" : "";
   found.textContent = wanted.length ? `${count} of ${tiles.length}${rest}` : "";
+}
+
+/** Put the tiles in the order that is wished for, and hide what is not looked for. */
+function arrange() {
+  const order = orders[finder.elements.sort.value];
+  shelf.append(...[...shelf.children].sort((a, b) => order(a.dataset, b.dataset)));
+  filter();
 }
 
 let fetching = false;
@@ -71,9 +76,10 @@ function add(tiles) {
   }
 }
 
-function find() {
+function find({ target }) {
   trouble.hidden = true;
-  arrange();
+  if (target.name === "sort") arrange();
+  else filter();
   fetchRest();
 }
 
@@ -155,7 +161,7 @@ async function main() {
   finder.addEventListener("input", find);
   finder.addEventListener("submit", (event) => event.preventDefault());
   shelf.addEventListener("click", act);
-  if (finder.elements.search.value) find(); // kept by the browser over a reload
+  arrange(); // by what the browser kept over a reload
 }
 
 main();

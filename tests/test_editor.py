@@ -375,6 +375,7 @@ def test_control_s_saves_and_sends_only_what_changed(editor, owner):
     editor.heading("Six hours")
     editor.get_by_label("Caption of item 1").fill("First light")
     assert list(sent(editor, lambda: editor.press("Save"))) == ["media"]
+    expect(editor.locator("#state")).to_have_text("Saved")
     assert saved(owner)["media"][0]["caption"] == "First light"
 
 
@@ -421,12 +422,47 @@ def test_leaving_asks_and_the_draft_comes_back(editor, owner):
     expect(editor.locator("#draft")).to_be_hidden()
 
 
-def test_signing_out_leaves_no_draft_behind(live, person, owner):
+def test_a_new_slideshow_comes_back_with_what_was_not_added_yet(new):
+    new.page.on("dialog", lambda box: box.accept())
+    answer_media(new)
+    new.get_by_label("Title").fill("A day out")
+    paste(new, LAKE)
+    new.get_by_label("Add media").fill(SEA)
+    new.reload()  # at once: a phone ends a tab when it wants
+    new.press("Bring them back")
+    expect(new.get_by_label("Title")).to_have_value("A day out")
+    expect(new.get_by_label("Add media")).to_have_value(SEA)
+    assert addresses(new) == [LAKE]
+
+
+def test_a_draft_is_thrown_away_on_demand(new):
+    new.page.on("dialog", lambda box: box.accept())
+    new.get_by_label("Title").fill("A day out")
+    new.reload()
+    new.press("Throw away")
+    new.reload()
+    expect(new.get_by_role("button", name="Create slideshow")).to_be_enabled()
+    expect(new.locator("#draft")).to_be_hidden()
+
+
+def test_an_address_is_written_as_the_service_writes_it(editor, owner):
+    editor.expected.append("xn--")
+    editor.get_by_label("Address of item 1").fill("münchen.example/ü.jpg")
+    save(editor)
+    address = "https://xn--mnchen-3ya.example/%C3%BC.jpg"
+    expect(editor.get_by_label("Address of item 1")).to_have_value(address)
+    assert saved(owner)["media"][0]["mediaUrl"] == address
+
+
+def test_signing_out_asks_first_and_leaves_no_draft_behind(live, person, owner):
     editor = person(live).borrow(owner)
-    editor.page.on("dialog", lambda box: box.accept())
+    answers = ["dismiss", "accept"]
+    editor.page.on("dialog", lambda box: getattr(box, answers.pop(0))())
     editor.go("/sessions/new")
     editor.get_by_label("Title").fill("A secret")
     editor.wait_for_function("() => localStorage.length === 1")
+    editor.press("Sign out")
+    expect(editor.get_by_label("Title")).to_have_value("A secret")
     editor.press("Sign out")
     editor.heading("A slideshow, behind one link")
     assert editor.evaluate("localStorage.length") == 0
