@@ -71,6 +71,6 @@ def about(slideshow: Preview | SharedSession | Session) -> str:
     seconds = count * (slideshow.interval_min + slideshow.interval_max) / 2
     items = "1 item" if count == 1 else f"{count} items"
     if seconds < 90:
-        whole = max(1, round(seconds))
+        whole = max(1, int(seconds + 0.5))  # as the editor's script rounds
         return f"{items}, about {whole} {'second' if whole == 1 else 'seconds'}"
-    return f"{items}, about {round(seconds / 60)} minutes"
+    return f"{items}, about {int(seconds / 60 + 0.5)} minutes"
