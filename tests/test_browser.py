@@ -170,7 +170,7 @@ def test_the_preview_works_without_javascript(live, person, owner):
     stranger = person(live, java_script_enabled=False)
     stranger.go(f"/shared/{owner.code}")
     stranger.heading("Five hours by the lake")
-    expect(stranger.get_by_text("5 items, about 32 seconds")).to_be_visible()
+    expect(stranger.get_by_text("5 items, about 33 seconds")).to_be_visible()
     main = stranger.get_by_role("main")
     expect(main.get_by_role("link", name="Sign in")).to_be_visible()
     expect(main.get_by_role("link", name="Create an account to play")).to_be_visible()

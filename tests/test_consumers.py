@@ -33,7 +33,7 @@ ODD = [
     ),
     ({"title": "שלום עולם", "description": "مرحبا"}, "مرحبا", CARD),
     ({"thumbnail": PICTURE}, "nothing in it yet", SERIALIZED),
-    ({"media": [{"mediaUrl": PICTURE}]}, "1 item, about 6 seconds", SERIALIZED),
+    ({"media": [{"mediaUrl": PICTURE}]}, "1 item, about 7 seconds", SERIALIZED),
     ({"title": "x" * 200, "thumbnail": None}, "nothing in it yet", CARD),
 ]
 
