@@ -33,9 +33,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     registration: Literal["open", "invite", "closed"] = "open"
     auth_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{0,64}\Z")] = ""
     auth_url: str = ""
-    cookie_name: Annotated[str, Meta(pattern=r"^[\w!#$%&'*+.^`|~-]{1,64}\Z")] = (
-        "connect.sid"
-    )
+    cookie_name: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9_!#$%&'*+.^`|~-]{1,64}\Z")
+    ] = "connect.sid"
     ratelimit_enabled: bool = True
     trusted_proxies: Few = 0
     max_sessions: Many = 10_000
