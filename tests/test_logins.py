@@ -11,10 +11,12 @@ import fakeredis
 import pytest
 
 import joip_share
+import redis_link
 from servers import PERSON, Client, wait_for
 
 PASSWORD = {"email": "owner@example.com", "password": "long enough"}
-WEEK = 7 * 86_400
+DAY = 86_400
+WEEK = 7 * DAY
 
 
 def login_cookie(answer):
@@ -68,6 +70,12 @@ def with_cookie(new_visitor, sid):
     thief = new_visitor()
     thief.set_cookie("connect.sid", sid)
     return thief
+
+
+def with_cookies(app, cookies, path="/api/auth/user"):
+    """The answer to somebody who sends this `Cookie`, as it is."""
+    browser = app.test_client(use_cookies=False)
+    return browser.get(path, headers={"Cookie": cookies})
 
 
 def test_the_login_is_kept_in_redis_for_seven_days(app, owner):
@@ -125,6 +133,175 @@ def test_two_browsers_have_two_logins(owner, new_visitor):
     assert other.post("/api/login", json=PASSWORD).status_code == 200
     owner.post("/api/logout")
     assert other.get("/api/auth/user").status_code == 200
+
+
+def test_signing_out_everywhere_ends_every_login_at_once(app, owner, new_visitor):
+    others = [new_visitor() for _ in range(3)]
+    for other in others:
+        assert other.post("/api/login", json=PASSWORD).status_code == 200
+    stranger = new_visitor()
+    stranger.sign_up("stranger@example.com")
+    answer = others[0].post("/api/logout", json={"everywhere": True})
+    assert (answer.status_code, answer.data) == (204, b"")
+    for person in (owner, *others):
+        assert person.get("/api/auth/user").status_code == 401
+    assert stranger.get("/api/auth/user").status_code == 200
+    kept = app.store.execute("KEYS", "login:*")
+    assert kept == [f"login:{sid_of(stranger)}".encode()]
+
+
+@pytest.mark.parametrize("body", [None, {}, {"everywhere": False}])
+def test_signing_out_here_leaves_other_browsers_signed_in(owner, new_visitor, body):
+    other = new_visitor()
+    assert other.post("/api/login", json=PASSWORD).status_code == 200
+    assert owner.post("/api/logout", json=body).status_code == 204
+    assert owner.get("/api/auth/user").status_code == 401
+    assert other.get("/api/auth/user").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", [{"everywhere": "yes"}, {"everywhere": 1}, {"everywhere": None}, {"all": 1}]
+)
+def test_a_wrong_sign_out_is_a_400_and_ends_nothing(owner, body):
+    assert owner.post("/api/logout", json=body).status_code == 400
+    assert owner.get("/api/auth/user").status_code == 200
+
+
+def test_an_account_has_50_logins_and_the_oldest_goes(clock, owner, new_visitor):
+    others = [new_visitor() for _ in range(50)]
+    for n, other in enumerate(others):
+        clock(n)
+        assert other.post("/api/login", json=PASSWORD).status_code == 200
+    assert owner.get("/api/auth/user").status_code == 401
+    assert {other.get("/api/auth/user").status_code for other in others} == {200}
+
+
+# Seven days from the last use
+
+
+def test_a_login_that_is_used_every_day_goes_on(clock, app, owner):
+    key = f"login:{sid_of(owner)}"
+    for day in range(1, 20):
+        clock(day * DAY)
+        answer = owner.get("/api/auth/user")
+        assert answer.status_code == 200
+        _, attributes = login_cookie(answer)
+        assert attributes["expires"]
+        assert app.store.execute("TTL", key) == WEEK
+    clock((19 + 7) * DAY + 1)
+    assert owner.get("/api/auth/user").status_code == 401
+
+
+def test_it_is_written_anew_at_most_once_a_day(clock, app, owner):
+    key = f"login:{sid_of(owner)}"
+    clock(DAY + 10)
+    assert "Set-Cookie" in owner.get("/api/auth/user").headers
+    for seconds in (11, 3600, DAY - 1):
+        clock(DAY + seconds)
+        answer = owner.get("/api/auth/user")
+        assert (answer.status_code, "Set-Cookie" in answer.headers) == (200, False)
+        assert app.store.execute("TTL", key) == WEEK + 10 - seconds
+    clock(2 * DAY + 1)
+    assert "Set-Cookie" in owner.get("/api/sessions").headers
+    assert app.store.execute("TTL", key) == WEEK
+
+
+def test_a_login_that_was_renewed_is_ended_by_everywhere_all_the_same(
+    clock, owner, new_visitor
+):
+    other = new_visitor()
+    other.post("/api/login", json=PASSWORD)
+    for day in range(1, 10):
+        clock(day * DAY)
+        assert other.get("/api/auth/user").status_code == 200
+        assert owner.get("/api/auth/user").status_code == 200
+    owner.post("/api/logout", json={"everywhere": True})
+    assert other.get("/api/auth/user").status_code == 401
+
+
+def test_a_login_that_ends_while_it_is_renewed_stays_ended(clock, app, owner):
+    """What a page that was opened yesterday sends as somebody signs out elsewhere."""
+    sid = sid_of(owner)
+    clock(2 * DAY)
+    value = app.store.read_login(sid)
+    app.store.end_login(sid, owner.user["id"])
+    app.store.renew_login(sid, owner.user["id"], value)
+    assert app.store.read_login(sid) is None
+    assert owner.get("/api/auth/user").status_code == 401
+
+
+# The cookie's name, and more than one
+
+
+@pytest.mark.parametrize(
+    ("name", "public_url"),
+    [
+        ("joip", "http://localhost"),
+        ("__Secure-joip", "https://example.org/joip"),
+        ("__Host-joip", "https://example.org"),
+    ],
+)
+def test_the_cookies_name_may_be_chosen(new_visitor, name, public_url):
+    given = {"public_url": public_url, "cookie_name": name, "ratelimit_enabled": False}
+    settings = joip_share.Settings(**given)
+    app = joip_share.create_app(settings, fakeredis.FakeStrictRedis())
+    client, api = type(new_visitor())(app), f"{settings.path}/api"
+    [line] = client.post(f"{api}/register", json=PASSWORD).headers.getlist("Set-Cookie")
+    value = line.partition("=")[2].partition(";")[0]
+    assert line.startswith(f"{name}=")
+    assert f"; Path={settings.path or '/'}" in line
+    assert "Domain" not in line
+    assert ("; Secure" in line) is public_url.startswith("https")
+    for cookie, status in ((name, 200), ("connect.sid", 401), (name.upper(), 401)):
+        answer = with_cookies(app, f"{cookie}={value}", f"{api}/auth/user")
+        assert answer.status_code == status, cookie
+
+
+@pytest.mark.parametrize(
+    ("name", "public_url"),
+    [
+        ("__Host-joip", "http://localhost"),
+        ("__Secure-joip", "http://localhost"),
+        ("__Host-joip", "https://example.org/joip"),
+        ("joip_ref", "http://localhost"),
+        ("a b", "http://localhost"),
+        ("a;b", "http://localhost"),
+        ("a=b", "http://localhost"),
+        ("ä", "http://localhost"),
+    ],
+)
+def test_a_name_that_browsers_would_not_keep_stops_the_start(name, public_url):
+    given = {"COOKIE_NAME": name, "PUBLIC_URL": public_url}
+    with pytest.raises(redis_link.ConfigError, match="COOKIE_NAME"):
+        joip_share.Settings.from_env(given)
+
+
+@pytest.mark.parametrize(
+    ("cookies", "status"),
+    [
+        ("connect.sid={own}", 200),
+        ("other=x; connect.sid={own}; more=y", 200),
+        ("connect.sid={own}; connect.sid={other}", 401),
+        ("connect.sid={other}; connect.sid={own}", 401),
+        ("connect.sid={own}; connect.sid={own}", 401),
+        ("connect.sid={own}; connect.sid=x", 401),
+        ("connect.sid=; connect.sid={own}", 401),
+        ("other=connect.sid={own}", 401),
+        ('other="; connect.sid={own}"', 401),
+        ("Connect.sid={own}", 401),
+        ("xconnect.sid={own}", 401),
+        ("connect.sid={own}x", 401),
+        ("connect.sid={own},connect.sid={other}", 401),
+    ],
+)
+def test_a_login_is_the_one_cookie_of_its_name_and_no_part_of_another(
+    app, owner, new_visitor, cookies, status
+):
+    """Whoever can plant a cookie (a neighbour's subdomain) decides nothing."""
+    other = new_visitor()
+    other.sign_up("other@example.com")
+    given = cookies.format(own=sid_of(owner), other=sid_of(other))
+    assert with_cookies(app, given).status_code == status
 
 
 # What may stand in Redis under a login's key, by accident or by an intruder.
@@ -197,9 +374,9 @@ def test_a_pickle_is_never_executed(app, owner, tmp_path):
 @pytest.mark.parametrize(
     "cookie", ["", "x", "../share", "*", "a b", "A" * 43, "A" * 5000, '"', "é", "a;b"]
 )
-def test_a_cookie_that_is_none_of_ours_is_nobody(visitor, cookie):
-    headers = {"Cookie": f"connect.sid={cookie}".encode().decode("latin-1")}
-    assert visitor.get("/api/auth/user", headers=headers).status_code == 401
+def test_a_cookie_that_is_none_of_ours_is_nobody(app, cookie):
+    given = f"connect.sid={cookie}".encode().decode("latin-1")
+    assert with_cookies(app, given).status_code == 401
 
 
 # What is asked of Redis, counted by the real one.
@@ -276,9 +453,12 @@ def test_where_nobody_asks_who_is_there_redis_is_asked_nothing(
     assert counts == {}
 
 
-def test_the_beacon_and_oembed_look_no_login_up(live, commands, signed_in):
+def test_a_beacon_without_a_token_and_oembed_look_no_login_up(
+    live, commands, signed_in
+):
     share_url = f"{live.url}/shared/{signed_in.code}"
     signed_in.get(f"/api/shared/{signed_in.code}/preview")
+    signed_in.post(f"/api/shared/{signed_in.code}/seen")  # fetches the days' keys
     seen = commands(lambda: signed_in.post(f"/api/shared/{signed_in.code}/seen"))
     asked = commands(lambda: signed_in.get("/oembed", params={"url": share_url}))
     assert "get" not in seen
