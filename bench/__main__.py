@@ -1,6 +1,6 @@
 """What a request costs: Joip Share against Flask's Hello World, Express and SnapPass.
 
-    PYTHONPATH=tests python -m bench                       the whole table, for docs/performance.md
+    make bench                            the whole table, for docs/performance.md
     PYTHONPATH=tests python -m bench --only P,H --rounds 3 --seconds 2
 
 Servers run on core 0; wrk and Redis on core 1. Candidates take turns, so that what
