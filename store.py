@@ -414,16 +414,16 @@ class Store:
         self._erase(msgspec.convert(fields, Account, strict=False))
 
     def _erase(self, account: Account) -> None:
-        """What is left of an account that is marked; its email goes last, and finds
-        who is left of a crash."""
+        """What is left of an account that is marked: first what lets somebody in; its
+        email goes last, and finds who is left of a crash."""
         keys, user_id = self.keys, account.id
-        for ids in self._chunks(("ZRANGE", keys.user(user_id, "sessions"), 0, -1)):
-            self._remove_sessions([int(i) for i in ids], user_id)
         tokens = pairs(self.execute("HGETALL", keys.user(user_id, "tokens")))
         digests = [decode_stored_token(row).digest for row in tokens.values()]
         self.execute_many([("DEL", keys.token(digest)) for digest in digests])
         logins = self.execute("ZRANGE", keys.user(user_id, "logins"), 0, -1)
         self._end_logins(user_id, logins)
+        for ids in self._chunks(("ZRANGE", keys.user(user_id, "sessions"), 0, -1)):
+            self._remove_sessions([int(i) for i in ids], user_id)
         self.execute(*FORGET([keys.referral(account.referral_code)], user_id))
         self._strike_off(user_id)
         clickers = [f"clickers:{day}" for day in days_with_visitors()]
