@@ -268,6 +268,33 @@ class StoreContract:
         monkeypatch.setattr(stores, "new_session_id", lambda: next(drawn))
         assert new_session(store, owner) == session_id + 1
 
+    def test_two_owners_who_draw_one_id_see_nothing_of_each_other(
+        self, store, owner, session_id, monkeypatch
+    ):
+        guest = register(store, "guest")
+        code = store.share(session_id, owner.id)
+        drawn = iter([session_id, session_id + 1])
+        monkeypatch.setattr(stores, "new_session_id", lambda: next(drawn))
+        assert new_session(store, guest, "Theirs") == session_id + 1
+        # as a crash between drawing it and finding it taken leaves it
+        listed = store.keys.user(guest.id, "sessions")
+        store.execute("ZADD", listed, session_id, session_id)
+        rows, _ = store.list_sessions(guest.id, 50, MAX_ID)
+        assert [row.session.title for row in rows] == ["Theirs"]
+        store.delete_account(guest)
+        assert store.read_session(session_id, owner.id)[0].title == "A walk"
+        assert store.open_shared(code, UNCOUNTED).preview.title == "A walk"
+
+    def test_a_session_that_is_being_made_keeps_its_place_while_its_owner_looks(
+        self, store, owner, session_id
+    ):
+        making = session_id + (1 << 12)
+        keys = store.keys.user_keys(owner.id, "sessions", "sizes")
+        store.execute(*stores.RESERVE(keys, making, 100, 1, 10, 1000))
+        rows, _ = store.list_sessions(owner.id, 50, MAX_ID)
+        assert [row.session.id for row in rows] == [session_id]
+        assert store.execute("ZSCORE", keys[1], making) is not None
+
     def test_pages_are_newest_first_without_gap_or_repeat(self, store, owner):
         made = sorted(new_session(store, owner, str(n)) for n in range(7))
         store.delete_session(made.pop(3), owner.id)
