@@ -68,6 +68,7 @@ function count({ media, intervalMin, intervalMax }) {
   const items = media.length === 1 ? "1 item" : `${media.length} items`;
   document.getElementById("count").textContent =
     media.length ? `${items}, about ${duration(seconds)}` : "";
+  if (path) document.getElementById("play").hidden = !media.length;
 }
 
 function duration(seconds) {

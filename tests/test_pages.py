@@ -286,6 +286,19 @@ def test_a_link_for_one_person_says_so(site):
     assert "grandmother" not in page.text
 
 
+def test_an_empty_slideshow_has_nothing_to_play_and_is_not_shared_without_a_word():
+    site = Site(BASES[0], media=0)
+    for visitor in (site.owner, site.stranger()):
+        page = site.page(site.shared, visitor)
+        assert not page.all("a", class_="button play")
+        assert "nothing in it yet" in page.text
+    editor = site.page(f"/sessions/{site.session}", site.owner)
+    assert "There is nothing in this slideshow yet" in editor.text
+    full = Site(BASES[0])
+    editor = full.page(f"/sessions/{full.session}", full.owner)
+    assert "There is nothing in this slideshow yet" not in editor.text
+
+
 def test_a_paused_preview_is_its_owners_alone():
     site = Site(BASES[0])
     site.owner.patch(f"/api/sessions/{site.session}", json={"isPublic": False})
