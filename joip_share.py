@@ -866,7 +866,8 @@ def visit(owner_sees_paused: bool = False) -> Visit:
     host = visits.referring_host(referer, settings().host) if referer else ""
     try:
         return Visit(viewer, "", visitor(), host, owner_sees_paused)
-    except StoreRefusesWrites:
+    except StoreRefusesWrites:  # the day's key is not there, and cannot be made
+        application().metrics.uncounted.inc()
         return Visit(viewer, owner_sees_paused=owner_sees_paused)
 
 
