@@ -17,7 +17,10 @@ BAD_INTERVALS = "must not be above intervalMax"
 # make a name look like another one.
 _LINE = r"[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z"
-_SAID = rf"^(?=.*\S){_LINE}*\Z"
+# A line that says something; no look-ahead, for tools make examples of these patterns.
+_BLANK = r"[^\S\x00-\x1f\x7f-\x9f]"
+_VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_SAID = rf"^{_BLANK}*{_VISIBLE}{_LINE}*\Z"
 
 Email = Annotated[
     str,
