@@ -15,11 +15,19 @@ def map_case(context, case):
     `intervalMin` is at most `intervalMax`, defaults and stored values included."""
     body = case.body
     if case.operation.label in WRITES and isinstance(body, dict):
-        pair = [body.get(name, default) for name, default in INTERVALS.items()]
-        if INTERVALS.keys() & body.keys() and all(map(is_seconds, pair)):
-            pair = sorted(int(value) for value in pair)
-            case.body = body | dict(zip(INTERVALS, pair, strict=True))
+        case.body = in_order(body)
+        if isinstance(body.get("session"), dict):
+            case.body = body | {"session": in_order(body["session"])}
     return case
+
+
+def in_order(session):
+    """A session whose intervals are in order, if they are intervals at all."""
+    pair = [session.get(name, default) for name, default in INTERVALS.items()]
+    if not INTERVALS.keys() & session.keys() or not all(map(is_seconds, pair)):
+        return session
+    ordered = sorted(int(value) for value in pair)
+    return session | dict(zip(INTERVALS, ordered, strict=True))
 
 
 def is_seconds(value):
