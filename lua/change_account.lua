@@ -1,5 +1,6 @@
-#!lua
--- An account's fields change, by who knows its password.
+#!lua flags=allow-oom
+-- An account's fields change, by who knows its password. Also where Redis is full: who
+-- must end a stranger's logins cannot wait, and what an account holds is bounded.
 -- KEYS: account, logins.
 -- ARGV: the password's hash that was checked ('' for none), '1' where all logins but one
 --   end, that login's id, then field, value, …
