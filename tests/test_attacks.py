@@ -191,10 +191,16 @@ def test_who_has_filled_redis_and_everybody_else_can_still_delete(small_redis):
     assert world.owner.make_session()
 
 
-def test_signing_out_everywhere_goes_on_a_full_redis_too(small_redis):
+def test_on_a_full_redis_a_strangers_logins_can_be_ended(small_redis):
     settings = joip_share.Settings(ratelimit_enabled=False)
     world = World.within(joip_share.create_app(settings, small_redis))
+    known = {"email": "owner@example.com", "password": "long enough"}
     fill(world.guest)
+    small_redis.config_set("maxmemory", "3900kb")
+    assert world.stranger.post("/api/login", json=known).status_code == 200
+    new = {"password": "another one", "currentPassword": "long enough"}
+    assert world.owner.patch("/api/auth/user", json=new).status_code == 200
+    assert world.stranger.get("/api/auth/user").status_code == 401
     everywhere = {"everywhere": True}
     assert world.owner.post("/api/logout", json=everywhere).status_code == 204
     assert world.owner.get("/api/auth/user").status_code == 401
