@@ -57,10 +57,7 @@ CACHED = [
     ("GET", "/static/api.js", 304),
     ("GET", "/static/favicon.svg", 206),
 ]
-MORE = {
-    304: {"If-None-Match": "*"},
-    206: {"Range": "bytes=0-9"},
-}
+MORE = {304: {"If-None-Match": "*"}, 206: {"Range": "bytes=0-9"}}
 
 
 class Site:
@@ -89,7 +86,9 @@ class Site:
         return answer
 
 
-@pytest.fixture(scope="module", params=["https://share.example", "http://127.0.0.1:8000"])
+@pytest.fixture(
+    scope="module", params=["https://share.example", "http://127.0.0.1:8000"]
+)
 def site(request):
     return Site(request.param)
 
