@@ -40,6 +40,13 @@ class ShareAnswer(Row):
     referral_code: str
 
 
+class CurrentSession(Row):
+    """A session with its media, as somebody else has changed it meanwhile."""
+
+    session: Session
+    media: list[MediaItem]
+
+
 class OwnedSession(Row):
     """A session with its media and links, as its owner reads it."""
 
@@ -108,7 +115,7 @@ class Error(Row):
     request_id: Annotated[str, Meta(pattern=REQUEST_ID)]
     details: list[ErrorDetail] | UnsetType = UNSET
     retry_after: Count | UnsetType = UNSET
-    current: OwnedSession | UnsetType = UNSET
+    current: CurrentSession | UnsetType = UNSET
 
 
 ANSWERS: list[Any] = [
