@@ -263,7 +263,8 @@ def test_pages_send_people_there_with_the_way_back(auth_url, mark, path, back, b
 
 def test_a_preview_leads_there_too(app):
     script, owner = Visitor(app), through_the_proxy()
-    made = script.post("/api/sessions", json={"title": "x"}, headers=owner).json["id"]
+    new = {"title": "x", "media": [{"mediaUrl": "https://example.org/1.jpg"}]}
+    made = script.post("/api/sessions", json=new, headers=owner).json["id"]
     code = script.post(f"/api/sessions/{made}/share", headers=owner).json["shareCode"]
     page = Visitor(app).get(f"/shared/{code}").text
     assert f'href="{SSO}?rd=' in page
