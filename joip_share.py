@@ -112,7 +112,7 @@ from observing import (
     write_log,
 )
 from passwords import Busy, Passwords, Places, is_outdated, nobodys_hash
-from problems import HTTP_ERROR_HEADERS, HTTP_ERRORS, LIMIT_MESSAGES, Problem
+from problems import HTTP_ERROR_HEADERS, LIMIT_MESSAGES, Problem, code_of
 from records import (
     EVENTS,
     SOURCES,
@@ -339,9 +339,8 @@ def _http_problem(error: HTTPException) -> Problem:
     status = error.code or 500
     if status == 404 and request.path.startswith(("/shared/", "/api/shared/")):
         return Problem(NotShared.code)  # a code with a slash is malformed, too
-    fallback = "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"
     headers = {k: v for k, v in error.get_headers() if k in HTTP_ERROR_HEADERS}
-    return Problem(HTTP_ERRORS.get(status, fallback), headers=headers)
+    return Problem(code_of(status), headers=headers)
 
 
 def _refusal_problem(refusal: Refusal) -> Problem:

@@ -105,3 +105,9 @@ LIMIT_MESSAGES = {
     "TOO_MANY_LINKS": "A session may have {0.links} links",
     "TOO_MANY_TOKENS": "An account may have {0.tokens} tokens",
 }
+
+
+def code_of(status: int) -> str:
+    """The code of an error of which only HTTP's status is known."""
+    fallback = "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"
+    return HTTP_ERRORS.get(status, fallback)

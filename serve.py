@@ -23,10 +23,13 @@ from typing import Any
 import waitress
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.task import WSGITask
+from waitress.task import ErrorTask, WSGITask
 
 import joip_share
 from joip_share import JoipShare
+from problems import Problem, code_of
+from records import to_json
+from wsgi import accepted_request_id
 
 OPTIONS = {
     "threads": 8,
@@ -82,11 +85,34 @@ class Task(WSGITask):
         return header
 
 
+class Refused(ErrorTask):
+    """One request that does not get as far as the application: too large, or no HTTP.
+    It is answered as every other error is."""
+
+    def execute(self) -> None:
+        """Write the whole answer."""
+        error = self.request.error
+        given = self.request.headers.get("X_REQUEST_ID", "")
+        request_id = accepted_request_id(given)
+        body = to_json(Problem(code_of(error.code)).body(request_id))
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [
+            ("Content-Type", joip_share.JSON),
+            ("X-Request-ID", request_id),
+            joip_share.NOSNIFF,
+            joip_share.NO_STORE,
+        ]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
 class Connection(HTTPChannel):
     """One connection; waitress's log names it without the client's address."""
 
     parser_class = Parser
     task_class = Task
+    error_task_class = Refused
 
     def __repr__(self) -> str:
         return "<Connection>"

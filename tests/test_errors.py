@@ -1,5 +1,7 @@
 """One shape for every error, one id for every request, and who is turned away."""
 
+import contextlib
+import json
 import re
 import socket
 
@@ -302,10 +304,17 @@ def code(live):
 
 
 def raw(live, request):
-    """What the service sends for these bytes until it closes."""
-    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:
+    """What the service sends for these bytes until it closes, which is a reset where it
+    has not read them all."""
+    answer = b""
+    with (
+        socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection,
+        contextlib.suppress(ConnectionResetError),
+    ):
         connection.sendall(request)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
+        while part := connection.recv(65536):
+            answer += part
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -343,10 +352,15 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("sent", "status"), REFUSED, ids=range(len(REFUSED)))
-def test_what_is_no_http_gets_the_servers_own_answer(live, sent, status):
+def test_what_never_reaches_the_application_gets_the_same_shape(live, sent, status):
     answer = raw(live, sent)
     assert re.match(rb"HTTP/1.[01] %d " % status, answer)
-    assert b"Traceback" not in answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    named = re.search(rb"\r\nX-Request-Id: (\S+)", head)[1].decode()
+    told = json.loads(body)
+    assert set(told) == {"error", "message", "code", "requestId"}
+    assert told["requestId"] == named
+    assert (named == "the-proxys") == (b"the-proxys" in sent)
     assert "/api/auth/user HTTP" not in live.said()
 
 
