@@ -1040,7 +1040,7 @@ def update_account(user_id: str) -> Response:
     """Change my name, my email, my password."""
     patch = read_body(AccountPatch)
     account = signed_in_account()
-    if patch.email is not UNSET or patch.password is not UNSET:
+    if {patch.email, patch.password, patch.current_password} != {UNSET}:
         refuse_own_sign_in()
         check_account_password(account, patch.current_password)
     if patch.email is not UNSET:

@@ -714,3 +714,12 @@ def test_limits_hold_across_processes_and_under_concurrency(
         )
         for service in (one, two):
             assert Client(service.url).post("/api/login", json=right).status_code == 429
+
+
+def test_a_wrong_password_changes_nothing_not_even_the_name(visitor):
+    visitor.sign_up(**ADA)
+    wrong = {"name": "Eve", "currentPassword": "a wrong one"}
+    refused(visitor.patch("/api/auth/user", json=wrong), 403, "WRONG_PASSWORD")
+    assert visitor.get("/api/auth/user").json["name"] == ""
+    answer = visitor.patch("/api/auth/user", json={"name": "Eve"})
+    assert answer.json["name"] == "Eve"
