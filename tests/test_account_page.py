@@ -153,6 +153,7 @@ def test_where_registration_is_closed_the_page_says_why(live, person, tmp_path):
         someone.go("/register")
         expect(someone.get_by_text("not open to everyone here")).to_be_visible()
         expect(someone.locator("form")).to_have_count(0)
+        someone.page.wait_for_load_state("networkidle")  # then the service may end
 
 
 # -------------------------------------------------------------------------- the account

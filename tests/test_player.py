@@ -227,6 +227,7 @@ def test_next_pressed_five_times_moves_five_however_slow_the_media(viewer, host)
     slow = [{"mediaUrl": f"{host.url}/{n}/slow/picture/teal"} for n in range(4)]
     media = [*pictures(host, "navy"), *slow, *pictures(host, "gold"), *slow]
     hurried = viewer(media)
+    hurried.expected.append("/slow/")  # what is passed over may be broken off
     start(hurried, "1 / 10")
     for _ in range(5):
         push(hurried, "Next")
