@@ -268,7 +268,7 @@ class Store:
             forget = FORGET([self.keys.referral(code)], account.id)
             self.execute_many([("DEL", user), forget])
             raise
-        self._adopt(account)
+        self.adopt(account)
         return account
 
     def _claim_email(self, digest: str, user_id: str) -> None:
@@ -348,11 +348,6 @@ class Store:
             raise UserNotFound
         return account
 
-    def user_id_by_email(self, email: str) -> str | None:
-        """Whom an email points at, to be looked at before it is believed."""
-        found = self.execute("GET", self.keys.email(email_digest(email)))
-        return found.decode() if found else None
-
     def _find_referral_code(self, user_id: str) -> str:
         code = self.execute("HGET", self.keys.user(user_id), "referralCode")
         if code is None:
@@ -395,7 +390,7 @@ class Store:
             self.execute("HDEL", self.keys.user(account.id), "pendingEmail")
             raise
         self._move_email(account, email)
-        self._adopt(msgspec.structs.replace(account, email=email))
+        self.adopt(msgspec.structs.replace(account, email=email))
 
     def _move_email(self, account: Account, email: str) -> None:
         old = self.execute(*MOVE_EMAIL([self.keys.user(account.id)], email)) or b""
@@ -775,10 +770,10 @@ class Store:
         audience = BY_EMAIL + email_digest(email)
         code = self._share(session_id, user_id, audience, email)
         with contextlib.suppress(UserNotFound):
-            self._adopt(self.account_by_email(email))
+            self.adopt(self.account_by_email(email))
         return code
 
-    def _adopt(self, account: Account) -> None:
+    def adopt(self, account: Account) -> None:
         """Bind to an account the links that waited for its email, for good."""
         awaited = self.keys.awaited(email_digest(account.email))
         for code in [code.decode() for code in self.execute("SMEMBERS", awaited)]:
@@ -786,8 +781,6 @@ class Store:
                 keys = self._session_keys(self._place(code).session_id)
                 if self.execute(*BIND(keys, code, account.id), durable=True):
                     self.execute("SREM", awaited, code)
-
-    adopt = _adopt
 
     def _share(
         self, session_id: int, user_id: str, audience: str, email: str = ""
@@ -884,15 +877,9 @@ class Store:
             raise
 
     def _opened(self, code: str, row: Any, told: Any) -> Opened:
-        if isinstance(row, Refusal):
-            raise row
+        name, referral_code = self._owner_told(row, told)
         reason, public, audience, owner, shown = row
-        name, referral_code, deleting = told
-        if referral_code is None or deleting:
-            raise NotShared
-        preview = Preview(
-            *as_slideshow(shown), owner_name=(name or b"").decode(), share_code=code
-        )
+        preview = Preview(*as_slideshow(shown), owner_name=name, share_code=code)
         for_all = audience == b"*" or audience.startswith(BY_LABEL.encode())
         return Opened(
             preview,
@@ -900,8 +887,19 @@ class Store:
             public == b"1",
             not for_all,
             owner.decode(),
-            referral_code.decode(),
+            referral_code,
         )
+
+    @staticmethod
+    def _owner_told(row: Any, told: Any) -> tuple[str, str]:
+        """The name and referral code of a link's owner. Raises what the script refused,
+        and NotShared where the owner is gone."""
+        if isinstance(row, Refusal):
+            raise row
+        name, referral_code, deleting = told
+        if referral_code is None or deleting:
+            raise NotShared
+        return (name or b"").decode(), referral_code.decode()
 
     def play_shared(
         self, code: str, viewer: str, counted: bool = False
@@ -911,17 +909,13 @@ class Store:
         now = int(time.time())
         scripts = (PLAY, REPLAY) if counted else (REPLAY,)
         row, told = self._ask(scripts, code, (viewer, now))
-        if isinstance(row, Refusal):
-            raise row
+        name, _ = self._owner_told(row, told)
         new, _, shown, updated, media = row
-        name, referral_code, deleting = told
-        if referral_code is None or deleting:
-            raise NotShared
         if new:
             self._note_played(viewer, code, now)
         session = SharedSession(
             *as_slideshow(shown),
-            owner_name=(name or b"").decode(),
+            owner_name=name,
             id=self._place(code).session_id,
             is_public=True,
             updated_at=updated.decode(),
