@@ -72,6 +72,25 @@ def contents(client: Any, match: str = "*") -> dict[bytes, Any]:
     return {key: read[client.type(key)](key) for key in client.scan_iter(match)}
 
 
+READ: dict[bytes, tuple[Any, ...]] = {
+    b"string": ("GET",),
+    b"hash": ("HGETALL",),
+    b"list": ("LRANGE", 0, -1),
+    b"zset": ("ZRANGE", 0, -1),
+    b"set": ("SMEMBERS",),
+}
+
+
+def mentions(execute: Callable[..., Any], *words: str) -> list[Any]:
+    """Keys that carry one of the words in their name or value."""
+    found: list[Any] = []
+    for key in execute("KEYS", "*"):
+        read, *more = READ[execute("TYPE", key)]
+        text = repr((key, execute(read, key, *more)))
+        found += [key for word in words if word in text]
+    return found
+
+
 class Process:
     """A process that ends with its `with` block."""
 

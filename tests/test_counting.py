@@ -13,7 +13,7 @@ from conftest import World
 from inputs import NewSession
 from records import Visit
 from refusals import NotShared
-from servers import PERSON, Client
+from servers import PERSON, Client, mentions
 from shown import message, show, visit
 
 BOT = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
@@ -563,25 +563,6 @@ def test_scripts_that_redis_forgot_count_once(live, live_world):
     totals = live_stats(live_world)["totals"]
     assert (totals["opens"], totals["views"]) == (1, 1)
     assert live_world.owner.get("/api/referrals").json()["totals"]["clicks"] == 1
-
-
-READ = {
-    b"string": ("GET",),
-    b"hash": ("HGETALL",),
-    b"list": ("LRANGE", 0, -1),
-    b"zset": ("ZRANGE", 0, -1),
-    b"set": ("SMEMBERS",),
-}
-
-
-def mentions(execute, *words):
-    """Keys that carry one of the words in their name or value."""
-    found = []
-    for key in execute("KEYS", "*"):
-        read, *more = READ[execute("TYPE", key)]
-        text = repr((key, execute(read, key, *more)))
-        found += [key for word in words if word in text]
-    return found
 
 
 def test_a_session_deleted_under_fire_stays_deleted(live, live_world):

@@ -10,7 +10,7 @@ import pytest
 
 import joip_share
 from conftest import Visitor, World
-from servers import Client
+from servers import Client, mentions
 from shown import visit
 
 IPHONE = (
@@ -518,25 +518,6 @@ def test_a_link_that_is_revoked_is_dead_in_every_process(app):
         assert elsewhere.get(path).status_code == 404
     new = share(world)
     assert elsewhere.get(f"/shared/{new}").status_code == 200
-
-
-READ = {
-    b"string": ("GET",),
-    b"hash": ("HGETALL",),
-    b"list": ("LRANGE", 0, -1),
-    b"zset": ("ZRANGE", 0, -1),
-    b"set": ("SMEMBERS",),
-}
-
-
-def mentions(execute, *words):
-    """Keys that carry one of the words in their name or value."""
-    found = []
-    for key in execute("KEYS", "*"):
-        read, *more = READ[execute("TYPE", key)]
-        text = repr((key, execute(read, key, *more)))
-        found += [key for word in words if word in text]
-    return found
 
 
 # How many
