@@ -601,10 +601,12 @@ def test_shuffle_shows_every_item_once(viewer, host):
 
 
 def test_repeat_begins_again_and_is_kept(viewer, host):
-    again = viewer(pictures(host, "teal", "navy"), {"intervalMin": 1, "intervalMax": 1})
-    again.go(again.path)
+    again = viewer(pictures(host, "teal", "navy"))
+    start(again, "1 / 2")
     push(again, "Repeat")
+    push(again, "Next")
     at(again, "2 / 2")
+    push(again, "Next")
     at(again, "1 / 2")
     again.reload()
     expect(again.get_by_role("button", name="Repeat", pressed=True)).to_be_visible()
@@ -625,13 +627,22 @@ def test_the_place_in_each_slideshow_is_kept(viewer, host):
 # ----------------------------------------------------------------------------- the end
 
 
+def test_each_picture_has_its_time_and_then_it_goes_on_by_itself(viewer, host):
+    brief = viewer(pictures(host, "teal", "navy"), {"intervalMin": 1, "intervalMax": 1})
+    brief.go(brief.path)
+    expect(brief.get_by_role("button", name="Play again")).to_be_visible()
+    assert len(host.asked) == 2
+
+
 def test_at_the_end_there_is_a_card_to_play_again_make_ones_own_and_pass_it_on(
     viewer, host, owner
 ):
-    brief = viewer(pictures(host, "teal", "navy"), {"intervalMin": 1, "intervalMax": 1})
+    brief = viewer(pictures(host, "teal", "navy"))
     brief.context.grant_permissions(["clipboard-read", "clipboard-write"])
     code = owner.user["referralCode"]
-    brief.go(brief.path)
+    start(brief, "1 / 2")
+    push(brief, "Next")
+    push(brief, "Next")
     again = brief.get_by_role("button", name="Play again")
     expect(again).to_be_focused()
     own = brief.get_by_role("link", name="Make your own")
@@ -769,11 +780,10 @@ def test_the_chosen_transition_is_used(viewer, host, transition):
 
 def test_reduced_motion_is_respected(viewer, host):
     """Only the bar that tells the time moves, and it moves in steps."""
-    session = {"transition": "slide", "intervalMin": 1, "intervalMax": 1}
-    still = viewer(
-        pictures(host, "teal", "navy", "gold"), session, reduced_motion="reduce"
-    )
-    still.go(still.path)
+    media = pictures(host, "teal", "navy", "gold")
+    still = viewer(media, {"transition": "slide"}, reduced_motion="reduce")
+    start(still, "1 / 3")
+    push(still, "Next")
     at(still, "2 / 3")
     moving = "document.getAnimations().map(({ effect }) => effect.target.id)"
     assert still.evaluate(moving) in ([], ["time"])
