@@ -75,6 +75,7 @@ from answers import (
     plain,
 )
 from clock import DAY, MAX_ID, today
+from headers import HTML, JSON, NO_STORE, SHARED, common_headers
 from inputs import (
     BAD_INTERVALS,
     AccountDeletion,
@@ -170,26 +171,6 @@ log = logging.getLogger("joip_share")
 
 # ---------------------------------------------------------------------- Application
 
-JSON = "application/json"
-HTML = "text/html; charset=utf-8"
-NOSNIFF = ("X-Content-Type-Options", "nosniff")
-NO_STORE = ("Cache-Control", "no-store")
-HSTS = ("Strict-Transport-Security", "max-age=31536000")
-# What a browser shows needs more than what a program reads.
-PAGE_HEADERS = (
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; "
-        "img-src 'self' http: https: data:; media-src http: https:; "
-        "connect-src 'self'; manifest-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'",
-    ),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "strict-origin-when-cross-origin"),
-    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-)
-
 
 class Answer(Response):
     """Flask's response, which adds the headers of every answer in one go as it leaves:
@@ -207,16 +188,6 @@ class Answer(Response):
         start_response(self.status, [*self.headers, *common])
         head = environ["REQUEST_METHOD"] == "HEAD" or self.status_code == 204
         return ClosingIterator([] if head else self.iter_encoded(), self.close)
-
-
-def common_headers(environ: Mapping[str, Any], is_json: bool) -> list[tuple[str, str]]:
-    """The headers that every answer has."""
-    headers = [("X-Request-ID", environ["joip_share.id"]), NOSNIFF]
-    if not is_json:
-        headers += PAGE_HEADERS
-    if environ["joip_share.secure"]:
-        headers.append(HSTS)
-    return headers
 
 
 class JoipShare(Flask):
@@ -337,7 +308,7 @@ def as_problem(error: Exception) -> Problem:
 
 def _http_problem(error: HTTPException) -> Problem:
     status = error.code or 500
-    if status == 404 and request.path.startswith(("/shared/", "/api/shared/")):
+    if status == 404 and request.path.startswith(SHARED):
         return Problem(NotShared.code)  # a code with a slash is malformed, too
     headers = {k: v for k, v in error.get_headers() if k in HTTP_ERROR_HEADERS}
     return Problem(code_of(status), headers=headers)
@@ -380,7 +351,8 @@ def field_problem(field: str, message: str) -> Problem:
 
 def read_body(kind: type[T], optional: bool = False) -> T:
     """The JSON body as a checked record. 413, 415 or 400 with the field to blame."""
-    body = request.get_data(cache=False)
+    empty = wsgi_environ().get("CONTENT_LENGTH") == "0"
+    body = b"" if empty else request.get_data(cache=False)
     if optional and not body.strip():
         return kind()
     if request.mimetype != JSON:
@@ -1939,7 +1911,6 @@ def metrics() -> Response:
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"))
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NO_ROUTE = "(none)"
-FOR_ANY_SITE = re.compile(r"/oembed|/api/shared/.*/preview", re.DOTALL)
 UNLOGGED = frozenset(("/healthz", "/readyz"))
 
 
@@ -1953,7 +1924,8 @@ def before_request() -> None:
         raise Problem("INVALID_REQUEST", "The query is not UTF-8")
     if environ["REQUEST_METHOD"] not in SAFE_METHODS and bearer_token() is None:
         refuse_cross_site(environ, settings().origin)
-    if "CONTENT_LENGTH" in environ and (request.content_length or 0) > MAX_BODY:
+    told = environ.get("CONTENT_LENGTH", "0")
+    if told != "0" and (request.content_length or 0) > MAX_BODY:
         raise Problem("BODY_TOO_LARGE")
     if not application().warned_of_proxies:
         warn_of_proxies(environ)
@@ -2015,10 +1987,6 @@ def after_request(response: Response) -> Response:
             "ms": round(seconds * 1000, 2),
         }
         write_log("info", "request", told)
-    if request.path.startswith(("/shared/", "/api/shared/")):
-        response.headers["X-Robots-Tag"] = "noindex"
-    if FOR_ANY_SITE.fullmatch(request.path):
-        response.headers["Access-Control-Allow-Origin"] = "*"  # no cookies: no secrets
     return response
 
 

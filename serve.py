@@ -26,6 +26,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask, WSGITask
 
 import joip_share
+from headers import JSON, NO_STORE, NOSNIFF
 from joip_share import JoipShare
 from problems import Problem, code_of
 from records import to_json
@@ -97,10 +98,10 @@ class Refused(ErrorTask):
         body = to_json(Problem(code_of(error.code)).body(request_id))
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
-            ("Content-Type", joip_share.JSON),
+            ("Content-Type", JSON),
             ("X-Request-ID", request_id),
-            joip_share.NOSNIFF,
-            joip_share.NO_STORE,
+            NOSNIFF,
+            NO_STORE,
         ]
         self.set_close_on_finish()
         self.content_length = len(body)

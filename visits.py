@@ -105,6 +105,7 @@ def _network(address: str, ipv4_bits: int, ipv6_bits: int) -> str:
     return str(ipaddress.ip_network((parsed, bits), strict=False))
 
 
+@functools.lru_cache(maxsize=4096)
 def _canonical(address: str) -> str:
     """One spelling of an address. What is none stays as it is, apart from others."""
     return str(_parsed(address) or address[:ADDRESS_LENGTH])

@@ -23,6 +23,7 @@ import joip_share
 import store
 from conftest import Visitor, World
 from faults import replica_of_nobody
+from headers import JSON
 from records import MAX_MEDIA_BYTES, unpack_media
 from servers import PERSON, Client, RedisServer, Service
 
@@ -114,7 +115,7 @@ def test_whatever_fits_into_a_body_can_be_read_again(owner):
     item = {"mediaUrl": url, "thumbnail": url, "captions": url}
     body = json.dumps({"title": "x", "media": [item] * 490}, ensure_ascii=False)
     assert 1_000_000 < len(body.encode()) <= 1 << 20
-    made = owner.post("/api/sessions", data=body.encode(), content_type=joip_share.JSON)
+    made = owner.post("/api/sessions", data=body.encode(), content_type=JSON)
     assert made.status_code == 201, made.text
     read = owner.get(f"/api/sessions/{made.json['id']}")
     assert len(read.json["media"]) == 490

@@ -5,6 +5,7 @@ import re
 import fakeredis
 import pytest
 
+import headers
 import joip_share
 from conftest import Visitor
 
@@ -97,7 +98,7 @@ def is_guarded(site, answer):
     """Every header of the list, once; of those for what a browser shows, none on JSON,
     which no browser shows; HSTS under https only."""
     assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
-    for name, value in joip_share.PAGE_HEADERS:
+    for name, value in headers.PAGE_HEADERS:
         wanted = [] if answer.mimetype == "application/json" else [value]
         assert answer.headers.getlist(name) == wanted, name
     transport = answer.headers.getlist("Strict-Transport-Security")
@@ -141,7 +142,7 @@ def test_the_content_security_policy_is_strict():
         name: set(sources)
         for name, *sources in (
             directive.split()
-            for directive in dict(joip_share.PAGE_HEADERS)[
+            for directive in dict(headers.PAGE_HEADERS)[
                 "Content-Security-Policy"
             ].split(";")
         )

@@ -15,7 +15,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-import joip_share
+import headers
 from servers import (
     ROOT,
     Client,
@@ -31,10 +31,7 @@ from servers import (
 PUBLIC_URL = "http://share.example.org"
 OUTSIDE = "127.9.9.9"  # as a client's address: all of 127.0.0.0/8 is this machine
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-SECURITY_HEADERS = {
-    **dict(joip_share.PAGE_HEADERS),
-    "X-Content-Type-Options": "nosniff",
-}
+SECURITY_HEADERS = {**dict(headers.PAGE_HEADERS), "X-Content-Type-Options": "nosniff"}
 
 
 class Site(contextlib.ExitStack):
