@@ -238,11 +238,6 @@ class JoipShare(Flask):
         base = self.settings.path or "/"
         return Route(self.url_map, "localhost", base, "", "http", path, method)
 
-    def log_exception(self, exc_info: Any) -> None:
-        """Flask's hook, without the path, which is a secret; as_problem has told more
-        of what was raised within a view."""
-        log.error("a request failed", exc_info=exc_info)
-
 
 # The application and the WSGI environment of the request under way: Flask's proxies
 # cost four calls at each use, some 15 µs of a preview.
