@@ -22,6 +22,11 @@ def _timestamp(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def next_second(moment: str) -> str:
+    """The second after a timestamp."""
+    return _timestamp(int(datetime.fromisoformat(moment).timestamp()) + 1)
+
+
 @functools.lru_cache(maxsize=1024)
 def _date(days: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(days * DAY))

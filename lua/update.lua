@@ -2,25 +2,28 @@
 -- An owner changes a session.
 -- KEYS: the session's keys.
 -- ARGV: the owner's id, the updatedAt that was seen ('' for any), '1' where media are
---   given, the media, their first picture, then field, value, …
--- Reply: {the bytes of the media before it, the fields after it}.
+--   given, the media, their first picture, the time, then field, value, …
+-- Reply: {the bytes of the media before it, the fields after it}; {-1, updatedAt} where
+--   nothing is written, for the last edit is not older than that time.
 -- Refuses: SESSION_NOT_FOUND; NOT_OWNER; EDIT_CONFLICT where it was changed since;
 --   BAD_INTERVALS.
 -- Race closed: two edits whose intervals are right apart and wrong together; two tabs
 -- that overwrite each other.
 -- include parts/session
 -- include parts/owned
-local seen, has_media, new_media, first_picture = unpack(ARGV, 2, 5)
+local seen, has_media, new_media, first_picture, now = unpack(ARGV, 2, 6)
 local low, high, updated, thumbnail, automatic = unpack(redis.call('HMGET', session,
   'intervalMin', 'intervalMax', 'updatedAt', 'thumbnail', 'autoCover'))
 if seen ~= '' and updated > seen then return redis.error_reply('EDIT_CONFLICT') end
 local given = {}
-for i = 6, #ARGV, 2 do given[ARGV[i]] = ARGV[i + 1] end
+for i = 7, #ARGV, 2 do given[ARGV[i]] = ARGV[i + 1] end
 low, high = given.intervalMin or low, given.intervalMax or high
 if tonumber(low) > tonumber(high) then return redis.error_reply('BAD_INTERVALS') end
+if updated >= now then return {-1, updated} end
 local bytes = redis.call('STRLEN', media)
-redis.call('HSET', session, unpack(ARGV, 6))
-if given.thumbnail and given.thumbnail ~= (thumbnail or '') then
+redis.call('HSET', session, 'updatedAt', now, unpack(ARGV, 7))
+local chosen = given.thumbnail and given.thumbnail ~= (thumbnail or '')
+if chosen and not (has_media == '1' and given.thumbnail == first_picture) then
   redis.call('HDEL', session, 'autoCover')
   automatic = false
 end

@@ -1,6 +1,9 @@
 """What GET /api/sessions/:id gives can be given back: to edit it, and as a copy."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from email.utils import format_datetime
 
 import pytest
 
@@ -159,19 +162,53 @@ def test_a_copy_keeps_that_no_cover_is_wanted(owner):
     assert restored["thumbnail"] is None
 
 
-def test_an_edit_of_what_was_changed_meanwhile_is_refused_with_both_versions(
-    owner, clock
-):
-    clock(0)
+def seen(moment):
+    """The header by which an edit tells what it has seen."""
+    when = datetime.fromisoformat(moment)
+    return {"If-Unmodified-Since": format_datetime(when, usegmt=True)}
+
+
+def test_an_edit_of_what_was_changed_meanwhile_is_refused_with_both_versions(owner):
     path = make(owner, **RICH)
-    seen = {"If-Unmodified-Since": "Wed, 25 Nov 2026 00:00:00 GMT"}
-    assert owner.patch(path, json={"title": "1"}, headers=seen).status_code == 200
-    clock(2)
-    assert owner.patch(path, json={"title": "2"}, headers=seen).status_code == 200
-    refused = owner.patch(path, json={"title": "3"}, headers=seen)
+    before = seen(read(owner, path)["session"]["updatedAt"])
+    assert owner.patch(path, json={"title": "1"}, headers=before).status_code == 200
+    refused = owner.patch(path, json={"title": "2"}, headers=before)
     assert (refused.status_code, refused.json["code"]) == (409, "EDIT_CONFLICT")
     current = without(read(owner, path), "shares")
     assert refused.json["current"] == current
-    assert current["session"]["title"] == "2"
-    for header in ({}, {"If-Unmodified-Since": "yesterday"}):
-        assert owner.patch(path, json={"title": "4"}, headers=header).status_code == 200
+    assert current["session"]["title"] == "1"
+    after = seen(current["session"]["updatedAt"])
+    for header in (after, {}, {"If-Unmodified-Since": "yesterday"}):
+        assert owner.patch(path, json={"title": "3"}, headers=header).status_code == 200
+
+
+@pytest.mark.parametrize("later", [0, -60, 5], ids=["at once", "clock behind", "after"])
+def test_each_edit_is_told_by_a_second_of_its_own(owner, clock, later):
+    """However quick they are, and though another host with another clock takes one."""
+    clock(0)
+    path = make(owner)
+    times = [read(owner, path)["session"]["updatedAt"]]
+    for n in range(3):
+        clock(n * later)
+        answer = owner.patch(path, json={"title": str(n)}, headers=seen(times[-1]))
+        assert answer.status_code == 200
+        times.append(answer.json["updatedAt"])
+    assert times == sorted(set(times))
+    for moment in times[:-1]:
+        refused = owner.patch(path, json={"title": "x"}, headers=seen(moment))
+        assert refused.status_code == 409
+    assert read(owner, path)["session"]["title"] == "2"
+
+
+def test_of_edits_at_once_of_the_same_version_one_is_made(live, live_world):
+    path = f"/api/sessions/{live_world.session_id}"
+    owner = live_world.owner
+    before = seen(owner.get(path).json()["session"]["updatedAt"])
+
+    def edit(n):
+        given = {"title": str(n), "media": []}
+        return owner.patch(path, json=given, headers=before).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = sorted(pool.map(edit, range(16)))
+    assert statuses == [200] + [409] * 15
