@@ -25,7 +25,15 @@ import msgspec
 import redis as redis_py
 from msgspec import UNSET, Raw
 
-from clock import DAY, days_with_visitors, id_age, new_session_id, timestamp, today
+from clock import (
+    DAY,
+    days_with_visitors,
+    id_age,
+    new_session_id,
+    next_second,
+    timestamp,
+    today,
+)
 from inputs import MediaInput, NewSession, SessionPatch
 from keys import PLACES_KNOWN, USER_PARTS, Keys
 from records import (
@@ -207,6 +215,7 @@ class Store:
         self._chosen = functools.lru_cache(PLACES_KNOWN)(_nothing_noted)
         self._referral_code = functools.lru_cache(10_000)(self._find_referral_code)
         self.visitor_key = functools.lru_cache(4)(self._visitor_key)
+        self.known_visitor_key = functools.lru_cache(4)(self._known_visitor_key)
 
     def execute(self, *command: Any, durable: bool = False) -> Any:
         """One command or script. Raises StoreUnavailable, and what a script refuses."""
@@ -668,7 +677,7 @@ class Store:
         """Change the given members, unless the session was changed after `seen`, an
         updatedAt. Raises SessionNotFound, NotOwner, BadIntervals, EditConflict,
         TooManyBytes."""
-        more: dict[str, Any] = {"updatedAt": timestamp()}
+        more: dict[str, Any] = {}
         media: Sequence[MediaInput] = ()
         packed, before = b"", 0
         if patch.media is not UNSET:
@@ -677,11 +686,10 @@ class Store:
             before = self._reserve(session_id, user_id, len(packed), new=False)
         fields = flat(to_fields(patch, **more))
         given = "" if patch.media is UNSET else "1"
-        keys = self._session_keys(session_id)
-        picture = first_picture(media)
-        update = UPDATE(keys, user_id, seen, given, packed, picture, *fields)
+        keys, picture = self._session_keys(session_id), first_picture(media)
+        edit = functools.partial(UPDATE, keys, user_id, seen, given, packed, picture)
         try:
-            bytes_before, after = self.execute(*update, durable=True)
+            bytes_before, after = self._update(edit, fields)
         except Refusal:
             if given and before >= 0:
                 self._release(session_id, user_id, len(packed))
@@ -689,6 +697,17 @@ class Store:
         if given and before > 0:  # version 1 counted no bytes
             self._release(session_id, user_id, bytes_before)
         return as_session(session_id, pairs(after))
+
+    def _update(
+        self, edit: Callable[..., Command], fields: Sequence[str], now: str = ""
+    ) -> Any:
+        """What an edit replies. Edits are told apart by their second, so that each gets
+        one of its own, later than the last edit's, whatever the clocks of hosts say."""
+        command = edit(now or timestamp(), *fields)
+        before, after = self.execute(*command, durable=True)
+        if before < 0:  # nothing is written: the last edit was at `after`
+            return self._update(edit, fields, next_second(after.decode()))
+        return before, after
 
     def delete_session(self, session_id: int, user_id: str) -> None:
         """Take the session away in one step, then purge what pointed at it.
@@ -910,8 +929,8 @@ class Store:
         scripts = (PLAY, REPLAY) if counted else (REPLAY,)
         row, told = self._ask(scripts, code, (viewer, now))
         name, _ = self._owner_told(row, told)
-        new, _, shown, updated, media = row
-        if new:
+        noted, _, shown, updated, media = row
+        if noted:
             self._note_played(viewer, code, now)
         session = SharedSession(
             *as_slideshow(shown),
@@ -997,6 +1016,14 @@ class Store:
         """That day's random HMAC key, the same in every process, gone in two days."""
         key = self.keys.visitors_key(day)
         return self._shared_random(key, "EX", VISITORS_SECONDS)
+
+    def _known_visitor_key(self, day: str) -> bytes:
+        """That day's key, made by who was the first to need it. Raises LookupError where
+        nobody was."""
+        found: bytes | None = self.execute("GET", self.keys.visitors_key(day))
+        if found is None:
+            raise LookupError(day)
+        return found
 
     @functools.cached_property
     def signing_key(self) -> bytes:

@@ -3,7 +3,7 @@
 -- hour. Who played is noted, so that the end of a link finds the lists that it is in.
 -- KEYS: the session's keys on that day.
 -- ARGV: code, day, oldest day kept, viewer's id, the time in seconds.
--- Reply: {1 where a play was counted, owner, what it shows, updatedAt, media}.
+-- Reply: {1 where it was not the owner's, owner, what it shows, updatedAt, media}.
 -- Refuses: SHARED_SESSION_NOT_FOUND; NOT_FOR_YOU.
 -- Race closed: somebody plays whom the link was not meant for; two reloads at once count
 -- twice.
@@ -13,14 +13,11 @@
 local now = tonumber(ARGV[5])
 if not (audience and public == '1') then return not_shared end
 if not meant_for_viewer() then return redis.error_reply('NOT_FOR_YOU') end
-local new = 0
-if viewer ~= owner then
-  local last = redis.call('ZSCORE', players, viewer)
-  if not last or now - tonumber(last) >= 1800 then
-    new = 1
-    redis.call('ZADD', players, now, viewer)
-    count('plays', 1)
-  end
+local recipient = viewer ~= owner
+local last = recipient and redis.call('ZSCORE', players, viewer)
+if recipient and (not last or now - tonumber(last) >= 1800) then
+  redis.call('ZADD', players, now, viewer)
+  count('plays', 1)
 end
-return {new, owner, shown(), redis.call('HGET', session, 'updatedAt'),
+return {recipient and 1 or 0, owner, shown(), redis.call('HGET', session, 'updatedAt'),
   redis.call('GET', media)}

@@ -209,6 +209,25 @@ def test_a_token_is_good_until_the_next_day_is_over(clock, app):
         assert world.stats()["views"] - before == views
 
 
+def test_a_token_is_good_where_clocks_differ_by_a_minute_around_midnight(clock, app):
+    """The page was served by a host that is ahead, its message comes to one behind."""
+    world = World.within(app)
+    clock(30)
+    page = world.stranger.get(f"/shared/{world.code}").text
+    clock(-30)
+    assert show(world.stranger, page).status_code == 204
+    assert world.stats()["views"] == 1
+
+
+@pytest.mark.parametrize("token", ["", "0" * 32])
+def test_a_message_makes_no_key_for_a_day_that_had_none(app, token):
+    """It would live for two more days, and nobody's page bears it."""
+    world = World.within(app)
+    path = f"/api/shared/{world.code}/seen"
+    assert world.stranger.post(path, json={"token": token}).status_code == 204
+    assert world.store.execute("KEYS", "visitors:key:*") == []
+
+
 @pytest.mark.parametrize("agent", [BOT, "", "curl/8.5.0"])
 def test_a_machine_that_sends_the_message_is_no_view(world, agent):
     page = world.stranger.get(f"/shared/{world.code}").text

@@ -117,6 +117,22 @@ def test_what_is_gone_is_gone_from_the_list_too(world, end):
     assert listed(world.guest) == [other]
 
 
+def test_what_is_played_by_another_link_within_half_an_hour_is_listed_as_well(world):
+    """It is no new play, but a link that may outlive the first one."""
+    play(world.guest, world.code)
+    other = world.owner.share(world.session_id, label="x")["shareCode"]
+    play(world.guest, other)
+    session = f"/api/sessions/{world.session_id}"
+    world.owner.delete(f"{session}/shares/{world.code}")
+    assert listed(world.guest) == [other]
+    world.owner.delete(f"{session}/shares/{other}")
+    assert listed(world.guest) == []
+    replaced = world.owner.share(world.session_id)["shareCode"]
+    play(world.guest, replaced)
+    assert listed(world.guest) == [replaced]
+    assert world.stats()["plays"] == 1
+
+
 def test_what_is_paused_is_not_shown_and_comes_back(world):
     play(world.guest, world.code)
     session = f"/api/sessions/{world.session_id}"
