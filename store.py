@@ -1018,8 +1018,8 @@ class Store:
         return self._shared_random(key, "EX", VISITORS_SECONDS)
 
     def _known_visitor_key(self, day: str) -> bytes:
-        """That day's key, made by who was the first to need it. Raises LookupError where
-        nobody was."""
+        """That day's key, made by who needed it first. Raises LookupError where there
+        is none."""
         found: bytes | None = self.execute("GET", self.keys.visitors_key(day))
         if found is None:
             raise LookupError(day)
