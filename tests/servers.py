@@ -464,7 +464,7 @@ class Client(requests.Session):
         self.headers["User-Agent"] = agent
 
     def request(self, method: Any, url: Any, *args: Any, **options: Any) -> Any:
-        options.setdefault("timeout", 10)
+        options.setdefault("timeout", 30)
         options.setdefault("allow_redirects", False)
         return super().request(method, self.url + url, *args, **options)
 
