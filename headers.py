@@ -12,7 +12,9 @@ NOSNIFF = ("X-Content-Type-Options", "nosniff")
 NO_STORE = ("Cache-Control", "no-store")
 HSTS = ("Strict-Transport-Security", "max-age=31536000")
 NO_INDEX = ("X-Robots-Tag", "noindex")
-SHARED = ("/shared/", "/api/shared/")  # what is shared is not for search engines
+SHARED = ("/shared/", "/api/shared/")
+# What is shared is not for search engines, nor is what names it to who is to sign in.
+UNINDEXED = (*SHARED, "/oembed", "/login", "/register")
 ANY_SITE = ("Access-Control-Allow-Origin", "*")  # no cookies: no secrets
 FOR_ANY_SITE = re.compile(r"/oembed|/api/shared/.*/preview", re.DOTALL)
 # What a browser shows needs more than what a program reads.
@@ -35,7 +37,7 @@ def common_headers(environ: Mapping[str, Any], is_json: bool) -> list[tuple[str,
     """The headers that every answer has."""
     headers = [("X-Request-ID", environ["joip_share.id"]), NOSNIFF]
     path = environ["PATH_INFO"]
-    if path.startswith(SHARED):
+    if path.startswith(UNINDEXED):
         headers.append(NO_INDEX)
     if FOR_ANY_SITE.fullmatch(path):
         headers.append(ANY_SITE)

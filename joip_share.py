@@ -903,8 +903,9 @@ def _sign(value: str) -> str:
 
 
 def remember(response: Response, code: str, share_code: str = "") -> None:
-    """Keep who sent this visitor; the first one wins."""
-    if remembered() is not None:
+    """Keep who sent this visitor; the first one wins, unless their account is gone."""
+    first, _ = remembered() or ("", "")
+    if first and (first == code or store().referrer(first)):
         return
     value = f"{code}.{int(time.time())}.{share_code}"
     response.set_cookie(
@@ -938,16 +939,21 @@ def attribute(
 
 
 def credit_visit(
-    response: Response, code: str, owner_code: str, referral: str, viewer: str
+    response: Response,
+    code: str,
+    owner_code: str,
+    referral: str,
+    viewer: str,
+    owner: str = "",
 ) -> None:
-    """A counted visit by a link: remember its session and who is to be credited, its
-    owner where no other known user's code stands in it; that other one gets a click."""
-    credited = owner_code
-    if referral and referral != owner_code and (user := store().referrer(referral)):
-        credited = referral
-        if user != viewer:
-            store().count_click(user, "session_share", visitor())
-    remember(response, credited, code)
+    """A visit by a link: remember its session and who is to be credited, its owner
+    where no other known user's code stands in it. Whose code does gets a click, the
+    owner only if named here: an open has counted theirs."""
+    own = referral == owner_code
+    user = owner if own else store().referrer(referral)
+    if user and user != viewer:
+        store().count_click(user, "session_share", visitor())
+    remember(response, referral if user else owner_code, code)
 
 
 # ------------------------------------------------------------------------- JSON API
@@ -1367,11 +1373,9 @@ def shared_seen(code: str) -> Response:
     counted, place = store().seen(code, seen_by, kind == AHEAD)
     response = no_content()
     if counted and kind == AHEAD:
-        referral = referral_followed()
-        owner_code = store().referral_code(place.owner)
-        if referral == owner_code:
-            store().count_click(place.owner, "session_share", seen_by.visitor)
-        credit_visit(response, code, owner_code, referral, seen_by.viewer)
+        owner, referral = place.owner, referral_followed()
+        owner_code = store().referral_code(owner)
+        credit_visit(response, code, owner_code, referral, seen_by.viewer, owner)
     return response
 
 
@@ -1775,8 +1779,9 @@ def newcomer(code: str) -> Response:
     if is_persons_visit():
         with contextlib.suppress(NotShared, StoreRefusesWrites):
             code = parse_code(code)
-            owner_code = store().open_shared(code, Visit()).owner_code
-            credit_visit(response, code, owner_code, referral_followed(), "")
+            opened = store().open_shared(code, Visit())
+            referral, owner_code = referral_followed(), opened.owner_code
+            credit_visit(response, code, owner_code, referral, "", opened.owner)
     return response
 
 
@@ -1836,8 +1841,8 @@ def shared_code(url: str) -> str:
         raise NotShared from None
     head, shared, code = parts.path.partition("/shared/")
     base = f"{parts.scheme.lower()}://{parts.netloc.lower()}{head}"
-    if not shared or base != settings().public_url:
-        raise NotShared
+    if not shared or base != settings().public_url or code.endswith("/play"):
+        raise NotShared  # a player is no page that others show
     return parse_pasted_code(unquote(code))  # encoded as a part of the URL
 
 

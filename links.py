@@ -11,9 +11,9 @@ SHARE_CODE = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
     re.IGNORECASE | re.ASCII,
 )
-# What sticks to a pasted link: a slash, punctuation, quotes, and then anything that
-# began as a query.
-STUCK = re.compile(r"[\W_]*(?:[?&].*)?", re.DOTALL)
+# What sticks to a pasted link, or to the player's: a slash, punctuation, quotes, and
+# then anything that began as a query.
+STUCK = re.compile(r"(?:/play)?[\W_]*(?:[?&].*)?", re.DOTALL | re.IGNORECASE)
 
 
 def parse_code(text: str) -> str:
@@ -24,8 +24,8 @@ def parse_code(text: str) -> str:
 
 
 def parse_pasted_code(text: str) -> str:
-    """The share code at the beginning of a link's last part, as people paste it, and as
-    programs encode it, also twice."""
+    """The share code at the beginning of what follows /shared/ in a link, as people
+    paste it, and as programs encode it, also twice."""
     text = unquote(text)
     match = SHARE_CODE.match(text)
     if not match or not STUCK.fullmatch(text, match.end()):
@@ -35,9 +35,10 @@ def parse_pasted_code(text: str) -> str:
 
 def referral_in(text: str, name: str) -> str:
     """The referral code in a link's text, wherever people and mail programs have left
-    it: `r=CODE.`, `r=CODE?fbclid=x`, `&amp;r=CODE`, upper case; "" for none."""
+    it: `r=CODE.`, `r=CODE?fbclid=x`, `r="CODE"`, `&amp;r=CODE`, `r=3DCODE` (RFC 2045,
+    6.7), encoded also twice, upper case; "" for none."""
     if "=" not in text and "%" not in text:
         return ""
-    pattern = rf"[?&;]{name}=([a-z0-9]{{8}})(?![a-z0-9])"
-    match = re.search(pattern, unquote(text).lower())
+    pattern = rf"[?&;]{name}=(?:3d)?[^a-z0-9=&;]*([a-z0-9]{{8}})(?![a-z0-9])"
+    match = re.search(pattern, unquote(unquote(text)).lower())
     return match[1] if match else ""

@@ -54,6 +54,10 @@ BENT = {
     "strike": "{code}?r={r}~~",
     "an underscore": "{code}?r={r}_",
     "the end of a tag": '{code}?r={r}"></a>',
+    "quotes around the referral code": '{code}?r="{r}"',
+    "typographic ones": "{code}?r=“{r}”",
+    "brackets around it": "{code}?r=<{r}>",
+    "a blank before it": "{code}?r=%20{r}",
     # What services add
     "facebook": "{code}?r={r}&fbclid=IwAR0x_y-z",
     "facebook, as if there were no query": "{code}?r={r}?fbclid=IwAR0x",
@@ -76,6 +80,8 @@ BENT = {
     "an encoded line break": "{code}?r={r}%0D%0A",
     "an encoded code": "{encoded}?r={r}",
     "quoted-printable": "{code}=?r={r}",
+    "quoted-printable, not decoded": "{code}?r=3D{r}",
+    "an equals sign encoded twice": "{code}?r%253D{r}",
     # Slashes and case
     "a trailing slash": "{code}/?r={r}",
     "two": "{code}//?r={r}",
@@ -86,6 +92,10 @@ BENT = {
     "punctuation before the query": "{code}.?r={r}",
     "a quote before the query": '{code}"?r={r}',
     "an encoded quote before the query": "{code}%22?r={r}",
+    # The player's address, which is no way to play for who pastes it so
+    "the player's with a slash": "{code}/play/?r={r}",
+    "the player's with a bracket": "{code}/play)?r={r}",
+    "the player's with its query encoded": "{code}/play%3Fr%3D{r}",
 }
 
 
@@ -127,7 +137,8 @@ WITHOUT = ["{code}", "{code}/", "{code}.", "{code})", '{code}"', "{code}%22", "{
            "{CODE}", "{code}?", "{code}?r=", "{code}?r=short", "{code}?r={r}x",
            "{code}?fbclid=x", "{code}&fbclid=x", "{code}&amp;r", "{code}?x{r}",
            "{code}?rr={r}", "{code}#r={r}", "{code}%00", "{code}%E2%80%A6",
-           "{code},", "{code}**", "{code}>", "{code}&gt;", "{code}%3E"]  # fmt: skip
+           "{code},", "{code}**", "{code}>", "{code}&gt;", "{code}%3E",
+           "{code}?r=&x={r}", "{code}?r=3d{r}x", "{code}/play."]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", WITHOUT)
@@ -139,7 +150,8 @@ def test_a_link_that_lost_its_code_opens_and_credits_its_owner(world, shape):
 
 # Something else than the link's code.
 BROKEN = ["{code}x", "{code}0", "x{code}", "({code}", "{code} and more", "{code}/x",
-          "{code}/play/x", "{code}.html", "{code}{code}", "{code}-{code}"]  # fmt: skip
+          "{code}/play/x", "{code}/player", "{code}.html", "{code}{code}",
+          "{code}-{code}"]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", BROKEN)

@@ -332,6 +332,8 @@ def test_who_was_given_the_players_address_is_remembered_too(world):
         join(person)
     assert signups(world) == 2
     assert world.stats()["opens"] == 0
+    both = {"clicks:session_share": 1, "signups:session_share": 2}
+    assert gained(world.owner) == both, "from one network with one browser"
     for agent, headers in ((BOT, {}), (PERSON, {"Sec-Purpose": "prefetch"})):
         answer = world.newcomer().get(play, agent=agent, headers=headers)
         assert (answer.status_code, cookies(answer)) == (303, [])
@@ -438,6 +440,18 @@ def test_it_counts_where_the_remembered_one_is_nobodys_any_more(world, front):
     world.owner.delete("/api/auth/user", json=given)
     join(world.stranger, referralCode=world.guest.user["referralCode"])
     assert gained(world.guest) == {"signups:direct": 1}
+
+
+def test_another_is_the_first_where_the_remembered_one_is_nobodys_any_more(
+    world, front
+):
+    world.stranger.get(front)
+    given = {"currentPassword": "long enough"}
+    world.owner.delete("/api/auth/user", json=given)
+    code = world.guest.share(world.guest.make_session())["shareCode"]
+    world.stranger.get(f"/shared/{code}")
+    join(world.stranger)
+    assert gained(world.guest) == {"signups:session_share": 1}
 
 
 @pytest.mark.parametrize("code", ["", NOBODY, "x", "*", "x" * 100, "\x00", "ÄÖÜäöü12"])

@@ -1,5 +1,6 @@
 """Sharing: one code for everyone, a preview for anyone, playback for the signed in."""
 
+import html
 import io
 import re
 import uuid
@@ -256,6 +257,17 @@ def test_what_is_shared_is_not_for_search_engines(world):
         answer = world.guest.get(path)
         assert answer.headers.getlist("X-Robots-Tag") == ["noindex"], path
     assert "X-Robots-Tag" not in world.guest.get("/").headers
+
+
+def test_nor_is_what_names_it_to_those_who_are_to_sign_in(world):
+    """A crawler follows the links of a page that it does not keep."""
+    page = world.stranger.get(f"/shared/{world.code}").text
+    links = re.findall(r'href="(/(?:register|login)[^"]+)"', page)
+    assert len(links) == 2
+    for link in (*links, f"/oembed?url={BASE}/shared/{world.code}"):
+        answer = world.stranger.get(html.unescape(link))
+        assert answer.status_code == 200
+        assert answer.headers.getlist("X-Robots-Tag") == ["noindex"], link
 
 
 def test_any_site_may_read_a_preview_and_why_there_is_none(world):
