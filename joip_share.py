@@ -776,12 +776,17 @@ def _renew_hash(account: Account, password: str) -> Account:
     return msgspec.structs.replace(account, password=new)
 
 
-def create_account(new: Registration) -> Account:
-    """Make the account that was asked for. Raises EmailTaken."""
-    if store().is_email_taken(new.email):  # not at the price of a hash
+def create_account(
+    new: Registration, count: Callable[[], None] = lambda: None
+) -> Account:
+    """Make the account that was asked for; `count` is called once it is sure to be
+    tried. Raises EmailTaken, and Busy, when nothing is counted."""
+    taken = store().is_email_taken(new.email)  # not at the price of a hash
+    password = "" if taken else application().passwords.hash(new.password)
+    count()
+    if taken:
         raise EmailTaken
     name = "" if new.name is UNSET else new.name.strip()
-    password = application().passwords.hash(new.password)
     return store().register(new.email, name, password)
 
 
@@ -792,9 +797,10 @@ def sign_up(new: Registration) -> Account:
     mode = settings().registration
     if mode == "closed" or (mode == "invite" and sent_by is None):
         raise Problem("REGISTRATION_CLOSED")
-    enforce([(REGISTRATIONS, network())])
+    attempts = [(REGISTRATIONS, network())]
+    enforce(attempts, spend=False)
     before = current_user_id()
-    account = create_account(new)
+    account = create_account(new, functools.partial(enforce, attempts))
     attribute(account, sent_by, before)
     return account
 

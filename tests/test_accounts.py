@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,8 @@ import fakeredis
 import pytest
 
 import joip_share
-from servers import Client, Service
+import passwords
+from servers import Client, Service, wait_for
 
 ADA = {"email": "Ada@Example.com", "password": "pass-phrase"}
 USER = {"id", "email", "name", "referralCode", "createdAt"}
@@ -520,6 +522,47 @@ def test_ten_registrations_an_hour_from_one_address(limited):
     elsewhere = {"X-Forwarded-For": "192.0.2.9"}
     answer = limited().post("/api/register", json=given, headers=elsewhere)
     assert answer.status_code == 201
+
+
+def test_who_is_told_that_too_many_are_at_it_has_not_tried(limited, monkeypatch):
+    """Else a class of thirty that registers at once would wait for an hour."""
+    end, hashed = threading.Event(), passwords.generate_password_hash
+    monkeypatch.setattr(
+        passwords,
+        "generate_password_hash",
+        lambda *given: end.wait(20) and hashed(*given),
+    )
+
+    def register(n):
+        given = ADA | {"email": f"{n}@example.com"}
+        return limited().post("/api/register", json=given).status_code
+
+    with ThreadPoolExecutor(30) as pool:
+        class_of_30 = [pool.submit(register, n) for n in range(30)]
+        wait_for(lambda: sum(each.done() for each in class_of_30) == 28)
+        end.set()
+        assert sorted(each.result() for each in class_of_30) == [201] * 2 + [503] * 28
+    assert [register(n) for n in range(30, 39)] == [201] * 8 + [429]
+
+
+def test_an_email_that_is_taken_counts_as_a_registration(limited):
+    """Else anybody could ask for any number of emails whether they are known."""
+    limited().sign_up(**ADA)
+    for _ in range(9):
+        refused(limited().post("/api/register", json=ADA), 409, "EMAIL_TAKEN")
+    assert_limited(limited().post("/api/register", json=ADA), 10, 3600)
+
+
+def test_only_who_has_tried_leaves_a_trace_in_redis(limited):
+    """Else whoever is refused at once, and so may ask thousands of times, fills it."""
+    person = limited()
+    person.sign_up(**ADA)
+    person.post("/api/login", json=ADA)
+    person.patch("/api/auth/user", json={"currentPassword": ADA["password"]})
+    store = person.client.application.store
+    assert [*store.scan("limits:*")] == [*store.scan("limits:register:*")]
+    refused(sign_in(person), 401, "INVALID_CREDENTIALS")
+    assert len({*store.scan("limits:*")}) == 4
 
 
 def test_a_registration_with_a_typo_is_not_counted(limited):
