@@ -107,7 +107,10 @@ from limits import (
 from links import SHARE_CODE, parse_code, parse_pasted_code, referral_in
 from observing import (
     Metrics,
-    durability_warnings,
+    UnknownData,
+    look_at_data,
+    refuse_unknown_data,
+    reason,
     redis_state,
     start_logging,
     write_log,
@@ -149,8 +152,8 @@ from refusals import (
 )
 from rows import BY_LABEL, GENERAL
 from settings import REFERRAL_COOKIE, Settings
-from store import ATTEMPT, LOGIN_SECONDS, SCHEMA, Store, pseudonym
-from wording import about, explain_invalid, summary
+from store import ATTEMPT, LOGIN_SECONDS, Store, pseudonym
+from wording import about, audience_name, explain_invalid, summary
 from wsgi import Route, accepted_request_id, is_utf8
 
 __version__ = "2.0.0"
@@ -214,6 +217,7 @@ class JoipShare(Flask):
         self.store = Store(link, keys, settings.limits, uncounted)
         self.passwords = Passwords()
         self.media_places = Places(2)
+        self.unseen = ""  # why the data in Redis have not been looked at yet
         self.warned_of_proxies = False
         self.stopping = False  # set by who serves: /readyz says 503
         self.session_interface = LoginInterface(self, self.store)
@@ -1899,14 +1903,11 @@ def readyz() -> Response:
 def start_checks(app: JoipShare) -> None:
     """Refuse data that we do not know, and warn of a Redis that may lose shares."""
     try:
-        schema = app.store.schema()
-        if schema != SCHEMA:
-            raise SystemExit(f"joip_share: the data have schema {schema}, not {SCHEMA}")
-        for node in app.store.link.nodes():
-            for warning in durability_warnings(node):
-                log.warning(warning)
-    except (StoreUnavailable, redis_py.ConnectionError, redis_py.TimeoutError) as error:
-        log.warning("Redis does not answer yet: %s", type(error).__name__)
+        app.unseen = look_at_data(app.store, log)
+    except UnknownData as error:
+        raise SystemExit(f"joip_share: Redis has {error}") from None
+    if app.unseen:
+        log.warning("Redis does not serve yet: %s", app.unseen)
 
 
 @operations.get("/metrics")
@@ -1924,7 +1925,11 @@ UNLOGGED = frozenset(("/healthz", "/readyz"))
 
 def before_request() -> None:
     """Refuse what is outside, from another site, or malformed."""
-    environ = wsgi_environ()
+    app, environ = application(), wsgi_environ()
+    if not app.warned_of_proxies:
+        warn_of_proxies(environ)
+    if app.unseen and request.path not in UNLOGGED:
+        app.unseen = look_at_data(app.store, log)
     if "joip_share.outside" in environ:
         request.url_rule = None  # what it resembles is not what it asks for
         raise Problem("NOT_FOUND")
@@ -1935,8 +1940,6 @@ def before_request() -> None:
     told = environ.get("CONTENT_LENGTH", "0")
     if told != "0" and (request.content_length or 0) > MAX_BODY:
         raise Problem("BODY_TOO_LARGE")
-    if not application().warned_of_proxies:
-        warn_of_proxies(environ)
 
 
 def current_request_id() -> str:
@@ -1959,21 +1962,11 @@ def refuse_cross_site(environ: Mapping[str, Any], own_origin: str) -> None:
 
 def warn_of_proxies(environ: Mapping[str, Any]) -> None:
     """Once, where the number of trusted proxies and what arrives do not go together."""
-    forwarded, trusted = "HTTP_X_FORWARDED_FOR" in environ, settings().trusted_proxies
-    if forwarded == bool(trusted) or request.path in UNLOGGED:
-        return
-    application().warned_of_proxies = True
-    if forwarded:
-        log.warning(
-            "X-Forwarded-For arrives and TRUSTED_PROXIES is 0: all who come through "
-            "the proxy share one limit"
-        )
-    else:
-        log.warning(
-            "TRUSTED_PROXIES is %d and no X-Forwarded-For arrives: the proxy does not "
-            "send it, or the server strips it (waitress-serve does, serve.py does not)",
-            trusted,
-        )
+    warning = visits.proxy_warning(environ, settings().trusted_proxies)
+    # Whoever asks after our health may come past the proxy.
+    if warning and (not settings().trusted_proxies or request.path not in UNLOGGED):
+        application().warned_of_proxies = True
+        log.warning(warning)
 
 
 def after_request(response: Response) -> Response:
@@ -2001,7 +1994,9 @@ def after_request(response: Response) -> Response:
 # ------------------------------------------------------------------------- Commands
 
 
-def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+def command(
+    name: str, writes: bool = True
+) -> Callable[[Callable[..., None]], click.Command]:
     """A command of `flask --app joip_share`; what cannot be ends it with one line."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -2010,7 +2005,9 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
             try:
                 function(**arguments)
             except StoreUnavailable as error:
-                raise click.ClickException(f"Redis does not serve: {error}") from None
+                told = f"Redis does not serve: {reason(error)}"
+                raise click.ClickException(told) from None
+                refuse_unknown_data(store(), claim=writes)
             except (Problem, Refusal) as error:
                 raise click.ClickException(as_problem(error).message) from None
 
@@ -2030,7 +2027,7 @@ def create_user_command(email: str, name: str, password: str) -> None:
     click.echo(f"{account.id} {account.email}")
 
 
-@command("list-users")
+@command("list-users", writes=False)
 def list_users_command() -> None:
     """Every account: id, email, name, sessions, since, last sign-in."""
     for account, sessions in store().accounts():
@@ -2066,7 +2063,7 @@ def delete_user_command(email: str, yes: bool) -> None:
     click.echo(f"{account.id} {account.email} is gone")
 
 
-@command("report")
+@command("report", writes=False)
 def report_command() -> None:
     """How many accounts, sessions, links and opens there are, and what they take."""
     import maintain

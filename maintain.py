@@ -24,7 +24,7 @@ from looks import Finding, Look, findings
 from records import pairs
 from redis_link import StoreUnavailable
 from refusals import Refusal
-from store import SCHEMA, Store
+from store import Store
 
 __all__ = ["create_app"]  # for `flask --app maintain`
 
@@ -41,18 +41,9 @@ def names(store: Store) -> Iterator[list[str]]:
         yield [key.removeprefix(store.keys.prefix) for key in chunk]
 
 
-def refuse_unknown_schema(store: Store) -> None:
-    """End with one line where this version does not know the data."""
-    schema = store.execute("GET", store.keys.schema)
-    if schema not in (None, b"%d" % SCHEMA):
-        told = schema.decode("utf-8", "replace")
-        raise click.ClickException(f"the data are of schema {told}, which is not known")
-
-
 @contextlib.contextmanager
 def progress(store: Store, label: str) -> Iterator[Iterator[list[str]]]:
     """The chunks of names behind a progress bar on standard error."""
-    refuse_unknown_schema(store)
     size = sum(node.dbsize() for node in store.link.nodes())
     with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
 
@@ -110,7 +101,7 @@ def check(store: Store, repair: bool = False) -> tuple[list[Finding], list[Findi
     return left, mended
 
 
-@command("check")
+@command("check", writes=False)
 @click.option("--repair", is_flag=True, help="Mend what a crash has left, and say so.")
 def check_command(repair: bool) -> None:
     """Walk the whole store and report every broken invariant."""

@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import prometheus_client as prometheus
-import redis as redis_py
 
 from clock import timestamp
 from records import to_json
-from redis_link import StoreRefusesWrites, StoreUnavailable
-from store import SCHEMA, Store
+from redis_link import Link, StoreRefusesWrites, StoreUnavailable
+from redis_node import FAILURES
+from store import Store
+
+SCHEMA = b"2"  # of the data; what version 1 wrote is read as well
 
 
 class Metrics:
     """What /metrics tells; labels are route templates, never paths."""
 
     def __init__(self) -> None:
+        prometheus.disable_created_metrics()  # a time beside each sample, of no use
         self.registry = prometheus.CollectorRegistry()
         counter = functools.partial(prometheus.Counter, registry=self.registry)
         self._requests = counter(
@@ -105,34 +108,74 @@ def start_logging(log: logging.Logger, request_id: Callable[[], str]) -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # 11 % under load
 
 
+class UnknownData(StoreUnavailable):
+    """The data are of a version that this one does not know; its text says which."""
+
+
+def refuse_unknown_data(store: Store, claim: bool = True) -> None:
+    """Raise UnknownData where another version wrote them; to `claim` an empty store and
+    version 1's data makes them ours."""
+    offered = [("SET", store.keys.schema, SCHEMA, "NX")] if claim else []
+    found = store.execute_many([*offered, ("GET", store.keys.schema)])[-1]
+    if found not in (None, SCHEMA):
+        schema = found[:20].decode("utf-8", "replace")
+        raise UnknownData(f"data of schema {schema}, which is not known")
+
+
 def redis_state(store: Store) -> str:
     """ "ok", or why Redis is of no use."""
     try:
         with store.link.deadline(1):
             store.execute("SET", store.keys.probe, 1, "EX", 60)
-            schema = store.schema()
+            refuse_unknown_data(store)
     except StoreUnavailable as error:
-        told = isinstance(error, StoreRefusesWrites)  # in words, and no driver's
-        return str(error) if told else NOT_READY.get(str(error), "unavailable")
-    return "ok" if schema == SCHEMA else f"data of schema {schema}, which is not known"
+        return reason(error)
+    return "ok"
 
 
-NOT_READY = {
+def reason(error: StoreUnavailable) -> str:
+    """Why Redis does not serve, in words for its admin, and in none of the driver's."""
+    if isinstance(error, StoreRefusesWrites | UnknownData):
+        return str(error)
+    return REASONS.get(str(error), "unavailable")
+
+
+REASONS = {
+    "BUSY": "busy with a script",
     "ClusterDown": "cluster is down",
-    "TimeoutError": "no answer within a second",
     "Deadline": "no answer within a second",
     "LOADING": "loading its data",
+    "MasterNotFoundError": "no Sentinel names its master",
+    "NOAUTH": "wants a password",
+    "NOPERM": "its user may not do what is needed",
+    "TimeoutError": "no answer within a second",
+    "WRONGPASS": "wrong user or password",
 }
 
 
-def durability_warnings(server: Any) -> Iterator[str]:
-    """What in Redis's configuration could make a share vanish, by name."""
+def look_at_data(store: Store, log: logging.Logger) -> str:
+    """Warn of a Redis that may lose shares; "" once it answers, else why it does not.
+    Raises UnknownData."""
     try:
-        config = server.config_get("appendonly", "save", "maxmemory-policy")
-    except redis_py.ResponseError:
-        return  # a managed Redis that hides its configuration
-    if config.get("appendonly") == "no" and not config.get("save"):
-        yield "Redis keeps nothing on disk: appendonly is no and save is empty"
-    policy = config.get("maxmemory-policy", "noeviction")
-    if policy != "noeviction":
-        yield f"Redis can evict keys: maxmemory-policy is {policy}, not noeviction"
+        refuse_unknown_data(store)
+    except UnknownData:
+        raise
+    except StoreUnavailable as error:
+        return reason(error)
+    for warning in durability_warnings(store.link):
+        log.warning(warning)
+    return ""
+
+
+def durability_warnings(link: Link) -> Iterator[str]:
+    """What in Redis's configuration could make a share vanish, by name."""
+    for server in link.nodes():
+        try:
+            config: Any = server.config_get("appendonly", "save", "maxmemory-policy")
+        except FAILURES:
+            continue  # a managed Redis that hides its configuration
+        if config.get("appendonly") == "no" and not config.get("save"):
+            yield "Redis keeps nothing on disk: appendonly is no and save is empty"
+        policy = config.get("maxmemory-policy", "noeviction")
+        if policy != "noeviction":
+            yield f"Redis can evict keys: maxmemory-policy is {policy}, not noeviction"

@@ -201,7 +201,10 @@ def handed_over_socket() -> socket.socket | None:
         return None
     if os.environ.get("LISTEN_FDS") != "1":
         raise SystemExit("serve: systemd must hand over one socket, not several")
-    return socket.socket(fileno=3)
+    try:
+        return socket.socket(fileno=3)
+    except OSError as error:
+        raise SystemExit(f"serve: the socket of LISTEN_FDS: {error}") from None
 
 
 def new_socket(host: str, port: int) -> socket.socket:

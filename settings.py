@@ -50,7 +50,10 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         if self.redis_url:
             RedisUrl.parse(self.redis_url)
         self._check_cookie_name()
-        self._check_auth()
+        if self.auth_url:
+            self._check_auth_url()
+        if self.auth_header:
+            self._check_auth_header()
 
     def _check_cookie_name(self) -> None:
         if self.cookie_name == REFERRAL_COOKIE:
@@ -61,13 +64,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         if self.cookie_name.startswith("__Host-") and self.path:
             raise ConfigError("COOKIE_NAME: __Host- allows no path in PUBLIC_URL")
 
-    def _check_auth(self) -> None:
-        if not self.auth_header:
-            return
+    def _check_auth_header(self) -> None:
         if not self.trusted_proxies:
             raise ConfigError("AUTH_HEADER needs TRUSTED_PROXIES of 1 or more")
         if not self.auth_url:
             raise ConfigError("AUTH_URL must be set with AUTH_HEADER")
+
+    def _check_auth_url(self) -> None:
         try:
             web_url("AUTH_URL", self.auth_url)
         except FieldError:
@@ -77,9 +80,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read and check every setting. Raises ConfigError naming the wrong one."""
         given = {name: value for name, value in environ.items() if value}
-        for name, value in given.items():
-            if name in NUMBERS and not re.fullmatch(r"[0-9]{1,9}", value):
-                raise ConfigError(f"{name} must be a whole number")
+        for name, (form, words) in FORMS.items():
+            if name in given and not re.fullmatch(form, given[name]):
+                raise ConfigError(f"{name} must be {words}")
         try:
             return msgspec.convert(given, cls, strict=False)
         except msgspec.ValidationError as error:
@@ -122,6 +125,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
 
 def _checked_public_url(text: str) -> str:
     wrong = ConfigError("PUBLIC_URL must be like https://example.org or …/path")
+    if re.search(r"[\s\x00-\x1f]|//.*\.\.|[?#@]", text):  # urlsplit drops some of them
+        raise wrong
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises ValueError when it is no port
@@ -132,9 +137,6 @@ def _checked_public_url(text: str) -> str:
         parts.scheme not in ("http", "https")
         or not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+:[0-9a-f:.]*", host, re.ASCII)
         or not re.fullmatch(r"(/(?!\.\.?(/|$))[\w.~-]+)*/?", parts.path, re.ASCII)
-        or parts.query
-        or parts.fragment
-        or parts.username
         or parts.port == 0
     ):
         raise wrong
@@ -144,8 +146,12 @@ def _checked_public_url(text: str) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
-NUMBERS = {
-    field.encode_name
-    for field in msgspec.structs.fields(Settings)
-    if isinstance(field.default, int)  # msgspec alone takes "8e3" for one
+BY_TYPE = {  # msgspec alone takes "8e3" for a number
+    int: ("[0-9]{1,9}", "a whole number"),
+    bool: ("[01]", "0 or 1"),
 }
+FORMS = {
+    field.encode_name: BY_TYPE[type(field.default)]
+    for field in msgspec.structs.fields(Settings)
+    if type(field.default) in BY_TYPE
+} | {"REGISTRATION": ("open|invite|closed", "open, invite or closed")}

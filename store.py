@@ -97,7 +97,6 @@ LOGIN_SECONDS = 7 * DAY
 VISITORS_SECONDS = 2 * DAY
 DAILY_KEPT = 400  # days of daily counters
 SETTLED = 60  # seconds after which what a request began is over, one way or another
-SCHEMA = 2  # of the data; what version 1 wrote is read as well
 
 
 # ------------------------------------------------------------------------------- Store
@@ -243,11 +242,6 @@ class Store:
 
     def _session_keys(self, session_id: int) -> tuple[str, ...]:
         return self.keys.session_keys(session_id, today())
-
-    def schema(self) -> int:
-        """The version of the data; an empty store's and version 1's becomes ours."""
-        offered = ("SET", self.keys.schema, SCHEMA, "NX")
-        return int(self.execute_many([offered, ("GET", self.keys.schema)])[1])
 
     # Accounts
 

@@ -66,6 +66,30 @@ def is_navigation(environ: Environ) -> bool:
 
 # -------------------------------------------------------------------------- Networks
 
+# As WSGI has them, and as they are called.
+FORWARDED = {
+    f"HTTP_X_FORWARDED_{name.upper()}": f"X-Forwarded-{name}"
+    for name in ("For", "Proto", "Host", "Port", "Prefix")
+}
+
+
+def proxy_warning(environ: Environ, trusted_proxies: int) -> str:
+    """What is wrong where the number of trusted proxies and what arrives do not go
+    together, else ""."""
+    came = [name for key, name in FORWARDED.items() if key in environ]
+    if came and not trusted_proxies:
+        return (
+            f"{' and '.join(came)} came and TRUSTED_PROXIES is 0: that is ignored, and "
+            "all who come through the proxy share one limit"
+        )
+    if trusted_proxies and "X-Forwarded-For" not in came:
+        return (
+            f"TRUSTED_PROXIES is {trusted_proxies} and no X-Forwarded-For came: the "
+            "proxy does not send it, or the server strips it (waitress-serve does, "
+            "serve.py does not)"
+        )
+    return ""
+
 
 def client_address(environ: Environ, trusted_proxies: int) -> str:
     """The client's address as the outermost trusted proxy gives it, else the peer's.

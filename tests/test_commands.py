@@ -20,6 +20,7 @@ from clock import today
 from conftest import Visitor
 from inputs import MediaInput, NewSession
 from keys import SESSION_PARTS, USER_PARTS
+from observing import refuse_unknown_data
 from records import Visit
 from servers import BIN, ROOT, Cluster, Sentinels, contents, free_port
 
@@ -73,7 +74,7 @@ class Town:
         store.play_shared(self.code, self.guest.id, True)
         store.credit_signup(self.owner.id, self.code)
         store.credit_signup(self.owner.id, "")
-        assert store.schema() == 2
+        refuse_unknown_data(store)  # as a service does at its start
 
     def run(self, *command: str, **options):
         """One of the commands, in this process."""
@@ -382,13 +383,38 @@ def test_check_leaves_alone_what_belongs_to_others(engine):
     )
 
 
+EVERY_COMMAND = [
+    ("check", "--repair"),
+    ("report",),
+    ("list-users",),
+    ("create-user", "--email", NEW, "--name", "", "--password", "long enough"),
+    ("set-password", "owner@example.com", "--password", "long enough"),
+    ("delete-user", "owner@example.com", "--yes"),
+]
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
 @pytest.mark.parametrize("schema", ["3", "x", b"\xff"])
-def test_check_refuses_data_that_it_does_not_know(town, schema):
+def test_every_command_refuses_data_that_it_does_not_know(town, command, schema):
     town.redis.set("schema", schema)
-    result = town.run("check", "--repair")
+    before = contents(town.redis)
+    result = town.run(*command)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert re.fullmatch("Error: the data are of schema ., .*\n", result.stderr)
+    wanted = "Error: Redis does not serve: data of schema ., which is not known\n"
+    assert re.fullmatch(wanted, result.stderr)
+    assert contents(town.redis) == before
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND[:3], ids=lambda command: command[0])
+def test_commands_that_only_look_write_nothing_into_an_empty_store(engine, command):
+    assert Town(engine).run(*command).exit_code == 0
+    assert engine.client.keys() == []
+
+
+def test_an_account_that_a_command_makes_is_data_of_this_version(engine):
+    assert create(Town(engine)).exit_code == 0
+    assert engine.client.get("schema") == b"2"
 
 
 def test_what_is_left_is_told_beside_what_was_mended(town):

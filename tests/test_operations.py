@@ -6,12 +6,15 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
 
+import fakeredis
 import pytest
 import redis
+import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 import joip_share
@@ -23,6 +26,7 @@ from servers import (
     Process,
     RedisServer,
     Service,
+    contents,
     free_port,
     need,
     wait_for,
@@ -90,6 +94,27 @@ def test_readiness_names_what_is_wrong_with_redis(
     assert on_own_redis.get("/healthz").json == {"status": "ok"}
 
 
+@pytest.mark.parametrize(
+    ("login", "said"),
+    [
+        ("", "wants a password"),
+        (":wr0ng@", "wrong user or password"),
+        ("little:s3cret@", "its user may not do what is needed"),
+    ],
+)
+def test_readiness_names_a_login_that_redis_does_not_take(tmp_path, login, said):
+    server = RedisServer(tmp_path, "--user little on >s3cret ~* +get", wait=False)
+    with server:
+        wait_for(server.client.ping, what="redis-server")
+        server.client.config_set("requirepass", "s3cret")
+        url = f"redis://{login}127.0.0.1:{server.port}/0"
+        with Service(tmp_path, url) as service:
+            ready = requests.get(f"{service.url}/readyz", timeout=5)
+            assert ready.json()["checks"]["redis"] == said
+            assert f"Redis does not serve yet: {said}" in messages(service)
+            assert not re.search("wr0ng|s3cret", service.said())
+
+
 def test_health_asks_redis_nothing(real_redis):
     visitor = Visitor(joip_share.create_app(joip_share.Settings(), real_redis))
     visitor.sign_up()  # so that there is a cookie to be ignored
@@ -100,15 +125,62 @@ def test_health_asks_redis_nothing(real_redis):
     assert all(asked[name] == before[name] for name in before if "info" not in name)
 
 
+# Data of a version that is not known
+
+
+@pytest.mark.parametrize("schema", ["3", "x", b"\xff"])
+def test_data_that_are_not_known_stop_the_start_with_one_line(own_redis, schema):
+    own_redis.client.set("schema", schema)
+    before = contents(own_redis.client)
+    ended = subprocess.run(
+        [sys.executable, "serve.py"], cwd=ROOT, timeout=20, check=False, text=True,
+        env={"REDIS_URL": own_redis.url, "PUBLIC_URL": "http://example.org"},
+        capture_output=True,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    *log, last = ended.stderr.splitlines()
+    assert re.fullmatch(
+        "joip_share: Redis has data of schema ., which is not known", last
+    )
+    assert [json.loads(line)["level"] for line in log] == ["info"]
+    assert contents(own_redis.client) == before
+
+
+def test_data_that_come_after_the_start_are_looked_at_as_well(own_redis, tmp_path):
+    """Redis comes back with data of another version, then with its own."""
+    own_redis.kill()
+    with Service(tmp_path, own_redis.url) as service:
+        client = Client(service.url)
+        with own_redis.again() as redis_of_others:
+            redis_of_others.client.set("schema", 3)
+            wait_for(lambda: "schema 3" in client.get("/readyz").text)
+            for path in ("/", "/api/auth/user", "/shared/x", "/static/app.css"):
+                assert client.get(path).status_code == 503, path
+            assert client.get("/healthz").ok
+            keys = {b"schema", b"probe"}
+            assert {*redis_of_others.client.keys()} <= keys
+            redis_of_others.client.set("schema", 2)
+            wait_for(lambda: client.get("/readyz").ok)
+            client.sign_up()
+            assert client.get("/").ok
+        told = [text for text in messages(service) if "nothing on disk" in text]
+        assert len(told) == 1
+
+
 # Start-up warnings
+
+
+def messages(service, level="warning"):
+    """What a service has logged at this level."""
+    lines = map(json.loads, service.said().splitlines())
+    return [line["message"] for line in lines if line["level"] == level]
 
 
 def warnings(folder, redis_url):
     """What a service says at its start, in production."""
     with Service(folder, redis_url) as service:
         service.kill()
-        lines = map(json.loads, service.said().splitlines())
-        return [line["message"] for line in lines if line["level"] == "warning"]
+        return messages(service)
 
 
 def test_the_start_warns_of_a_redis_that_may_lose_shares(own_redis, tmp_path):
@@ -189,6 +261,11 @@ def test_unknown_routes_and_methods_share_one_label(visitor):
     assert "BREW" not in text
 
 
+def test_no_metric_tells_when_another_was_made(owner, visitor):
+    owner.share(owner.make_session())
+    assert "_created" not in visitor.get("/metrics").text
+
+
 def test_a_request_refused_for_want_of_redis_counts_as_store_error(
     own_redis, on_own_redis
 ):
@@ -245,6 +322,38 @@ def test_a_request_is_one_json_line_without_secrets(owner, new_visitor, logged):
     for secret in (code, "querysecret", login, "refer.example", "198.51", "203.0.113"):
         assert secret not in text
     assert "Firefox" not in text
+
+
+@pytest.mark.parametrize(
+    "names", [["For"], ["Proto"], ["Host", "Port"], ["Prefix"], ["For", "Proto"]]
+)
+@pytest.mark.parametrize("path", ["/healthz", UNKNOWN, "/nowhere?é"])
+def test_forwarded_headers_that_do_not_count_are_warned_of_once_by_name(
+    visitor, logged, names, path
+):
+    logged()
+    headers = {f"X-Forwarded-{name}": "a-secret" for name in names}
+    for _ in range(2):
+        visitor.get(path, headers=headers)
+    text, lines = logged()
+    [warning] = [line["message"] for line in lines if line["level"] == "warning"]
+    assert re.findall(r"X-Forwarded-\w+", warning) == [*headers]
+    assert "TRUSTED_PROXIES is 0" in warning
+    assert "a-secret" not in text
+
+
+def test_a_proxy_that_is_trusted_and_sends_nothing_is_warned_of_once(logged):
+    settings = joip_share.Settings(trusted_proxies=1)
+    visitor = Visitor(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
+    logged()
+    visitor.get("/healthz")  # may come past the proxy
+    visitor.get(UNKNOWN, headers={"X-Forwarded-For": "203.0.113.9"})
+    assert [line["level"] for line in logged()[1]] == ["info"]
+    for _ in range(2):
+        visitor.get(UNKNOWN, headers={"X-Forwarded-Proto": "https"})
+    _, lines = logged()
+    assert [line["level"] for line in lines] == ["warning", "info", "info"]
+    assert "TRUSTED_PROXIES is 1 and no X-Forwarded-For" in lines[0]["message"]
 
 
 def test_health_checks_are_not_logged(visitor, logged):

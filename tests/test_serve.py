@@ -48,6 +48,7 @@ def start(*before, **environ):
     ended = subprocess.run(
         [*before, sys.executable, "serve.py"], cwd=ROOT, timeout=20, check=False,
         env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -86,6 +87,13 @@ def test_several_sockets_stop_the_start_with_one_line(redis_url):
     two = [word.replace("LISTEN_FDS='1'", "LISTEN_FDS='2'") for word in hand_over(0)]
     said = start(*two, **settings).splitlines()
     assert said[-1] == "serve: systemd must hand over one socket, not several"
+
+
+def test_what_is_handed_over_and_is_no_socket_stops_the_start_with_one_line(redis_url):
+    settings = {"REDIS_URL": redis_url, "PUBLIC_URL": "http://example.org"}
+    said = start(*hand_over(0), **settings).splitlines()
+    assert said[-1].startswith("serve: the socket of LISTEN_FDS: ")
+    assert not any("Traceback" in line for line in said)
 
 
 def test_the_log_tells_the_version_and_the_address(service):

@@ -107,8 +107,15 @@ def test_every_kind_of_redis_url_is_taken(url):
             "http://host/?query", "http://host/#part", "http://host/a b", "http://a b",
             'http://a"b', "http://<b>", "http://[::1", "http://host/a/../b",
         )],
+        *[("PUBLIC_URL", f"http://host{more}") for more in (
+            "/\n", "\t", "/a\nb", "?", "#", "/a//b", "..org", "\x00",
+        )],
         *[("PORT", value) for value in ("0", "65536", "-1", "8e3", "٨٠٠٠", "http")],
-        *[("RATELIMIT_ENABLED", value) for value in ("2", "-1", "maybe")],
+        *[("RATELIMIT_ENABLED", value) for value in ("2", "-1", "maybe", "true")],
+        *[("AUTH_URL", value) for value in ("nowhere", "/login", "ftp://sso")],
+        *[("REGISTRATION", value) for value in ("Open", "none", "open,closed")],
+        *[("REDIS_WAIT", value) for value in ("-1", "17", "one")],
+        *[("MAX_LINKS", value) for value in ("0", "1000001", "1e3", "many")],
         *[("TRUSTED_PROXIES", value) for value in ("-1", "1.5", "all", "99999")],
         *[("KEY_PREFIX", value) for value in ("{a}", "a b", "é", "a\n", "*")],
     ],
@@ -119,6 +126,19 @@ def test_a_wrong_value_is_one_line_that_names_its_setting(name, value):
     line = str(caught.value)
     assert name in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("RATELIMIT_ENABLED", "must be 0 or 1"),
+        ("REGISTRATION", "must be open, invite or closed"),
+        ("PORT", "must be a whole number"),
+    ],
+)
+def test_a_wrong_value_is_told_what_would_be_right(name, told):
+    with pytest.raises(joip_share.ConfigError, match=f"^{name} {told}$"):
+        parsed(**{name: "yes"})
 
 
 @pytest.mark.parametrize(
