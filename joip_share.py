@@ -109,9 +109,9 @@ from observing import (
     Metrics,
     UnknownData,
     look_at_data,
-    refuse_unknown_data,
     reason,
     redis_state,
+    refuse_unknown_data,
     start_logging,
     write_log,
 )
@@ -153,7 +153,7 @@ from refusals import (
 from rows import BY_LABEL, GENERAL
 from settings import REFERRAL_COOKIE, Settings
 from store import ATTEMPT, LOGIN_SECONDS, Store, pseudonym
-from wording import about, audience_name, explain_invalid, summary
+from wording import about, explain_invalid, summary
 from wsgi import Route, accepted_request_id, is_utf8
 
 __version__ = "2.0.0"
@@ -217,8 +217,8 @@ class JoipShare(Flask):
         self.store = Store(link, keys, settings.limits, uncounted)
         self.passwords = Passwords()
         self.media_places = Places(2)
-        self.unseen = ""  # why the data in Redis have not been looked at yet
         self.warned_of_proxies = False
+        self.unseen = ""  # why the data in Redis have not been looked at yet
         self.stopping = False  # set by who serves: /readyz says 503
         self.session_interface = LoginInterface(self, self.store)
         self.asset = functools.cache(functools.partial(asset_url, settings.path))
@@ -2003,11 +2003,11 @@ def command(
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
             try:
+                refuse_unknown_data(store(), claim=writes)
                 function(**arguments)
             except StoreUnavailable as error:
                 told = f"Redis does not serve: {reason(error)}"
                 raise click.ClickException(told) from None
-                refuse_unknown_data(store(), claim=writes)
             except (Problem, Refusal) as error:
                 raise click.ClickException(as_problem(error).message) from None
 
