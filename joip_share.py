@@ -46,11 +46,9 @@ import flask
 import msgspec
 import prometheus_client as prometheus
 import redis as redis_py
-import segno
 from flask import Blueprint, Flask, Response, current_app, request
 from flask.sessions import SessionMixin
 from flask_session.base import Serializer, ServerSideSessionInterface
-from markupsafe import Markup
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -104,7 +102,7 @@ from limits import (
     Attempts,
     Limit,
 )
-from links import SHARE_CODE, parse_code, parse_pasted_code, referral_in
+from links import SHARE_CODE, parse_code, parse_pasted_code, qr_code, referral_in
 from observing import (
     Metrics,
     UnknownData,
@@ -147,13 +145,14 @@ from refusals import (
     NotOwner,
     NotShared,
     Refusal,
+    ShareNotFound,
     UserNotFound,
     WrongPassword,
 )
 from rows import BY_LABEL, GENERAL
 from settings import REFERRAL_COOKIE, Settings
 from store import ATTEMPT, LOGIN_SECONDS, Store, pseudonym
-from wording import about, explain_invalid, summary
+from wording import about, audience_name, explain_invalid, summary
 from wsgi import Route, accepted_request_id, is_utf8
 
 __version__ = "2.0.0"
@@ -1531,8 +1530,13 @@ def edit_session(account: Account, session_id: str) -> str:
     """The editor, with the share panel and the numbers."""
     number, days = parse_session_id(session_id), query_int("days", 30, 1, 365)
     session, media, shares = store().read_session(number, account.id)
+    names = store().names([link.user_id for link in shares if link.user_id])
     links = [
-        plain(link) | {"qr": qr_code(link.share_url), "name": link_name(link)}
+        plain(link)
+        | {
+            "name": audience_name(link, names),
+            "gone": link.user_id is not None and link.user_id not in names,
+        }
         for link in link_answers(shares, account.id)
     ]
     return page(
@@ -1546,19 +1550,15 @@ def edit_session(account: Account, session_id: str) -> str:
     )
 
 
-def link_name(link: Share) -> str:
-    """What to call a link's audience: a label, an email, the account's name."""
-    if link.user_id:
-        with contextlib.suppress(UserNotFound):
-            account = store().account(link.user_id)
-            return account.name or account.id
-    return link.label or link.email or link.user_id or ""
-
-
-def qr_code(url: str) -> Markup:
-    """The link as an inline SVG."""
-    svg = segno.make(url, micro=False).svg_inline(scale=4, border=2, omitsize=True)
-    return Markup(svg)  # noqa: S704 - segno's drawing, with none of the link's text
+@pages.get("/sessions/<session_id>/qr/<code>")
+@signed_in_page
+def qr_page(account: Account, session_id: str, code: str) -> Response:
+    """The QR code of one of my links: drawn when it is looked at, not before."""
+    _, _, shares = store().read_session(parse_session_id(session_id), account.id)
+    if code not in [link.share_code for link in shares]:
+        raise ShareNotFound
+    drawing = qr_code(share_url(code, account.referral_code))
+    return Answer(drawing, content_type="image/svg+xml")
 
 
 @pages.get("/sessions/<session_id>/play")
@@ -1726,7 +1726,7 @@ def preview_response(opened: Opened, signed_in: bool) -> Response:
         opened.owner_code,
         signed_in,
         opened.personal,
-        not opened.public,
+        0 if opened.public else opened.session_id,
         followed,
         (kind, store().visitor_key(today())) if kind else None,
     )
@@ -1738,21 +1738,24 @@ def draw_preview(
     owner_code: str,
     signed_in: bool,
     personal: bool,
-    paused: bool,
+    paused: int,
     followed: str,
     seen: tuple[str, bytes] | None,
 ) -> str:
-    """The page of a preview, which depends on nothing else and so is drawn once."""
+    """The page of a preview, which depends on nothing else and so is drawn once;
+    `paused` is the session's id, for its owner, where its links open nothing."""
     code, link = preview.share_code, share_url(preview.share_code, owner_code)
     image, size = social_image(preview)
     play = f"{settings().path}/shared/{code}/play"
+    own = f"{settings().path}/sessions/{paused}"
     told = f"{settings().path}/api/shared/{code}/seen{followed}"
     return page(
         "shared.html",
         signed_in,
         **asdict(preview),
         share_url=link,
-        play_url=f"{play}?r={owner_code}",
+        play_url=f"{own}/play" if paused else f"{play}?r={owner_code}",
+        edit_url=own,
         sign_in_url=sign_in_url(play),
         oembed_url=f"{settings().public_url}/oembed?url={quote(link, safe='')}",
         image_url=image,

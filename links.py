@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 from urllib.parse import unquote
+
+import segno
 
 from refusals import NotShared
 
@@ -42,3 +45,10 @@ def referral_in(text: str, name: str) -> str:
     pattern = rf"[?&;]{name}=(?:3d)?[^a-z0-9=&;]*([a-z0-9]{{8}})(?![a-z0-9])"
     match = re.search(pattern, unquote(unquote(text)).lower())
     return match[1] if match else ""
+
+
+def qr_code(url: str) -> bytes:
+    """A link as a QR code, an SVG file: dark on white, as scanners want it."""
+    file = io.BytesIO()
+    segno.make(url, micro=False).save(file, "svg", scale=8, border=4, light="#fff")
+    return file.getvalue()

@@ -149,6 +149,7 @@ class Opened(Row):
     personal: bool
     owner: str
     owner_code: str
+    session_id: int
 
 
 class Signup(Row):

@@ -361,6 +361,12 @@ class Store:
         """The user's referral code, which never changes. Raises UserNotFound."""
         return self._referral_code(user_id)
 
+    def names(self, user_ids: Sequence[str]) -> dict[str, str]:
+        """The names of those of these accounts that stand."""
+        told = self.execute_many([*map(self._shown_of, user_ids)]) if user_ids else []
+        rows = zip(user_ids, told, strict=True)
+        return {i: (row[0] or b"").decode() for i, row in rows if row[1] and not row[2]}
+
     def change_account(
         self,
         user_id: str,
@@ -883,13 +889,13 @@ class Store:
             clicks = [self._click(owner, "session_share", visit.visitor)]
         row, told, *clicked = self._ask(scripts, code, args, *clicks)
         try:
-            return self._opened(code, row, told)
+            return self._opened(self._place(code).session_id, code, row, told)
         except NotShared:
             if any(clicked):  # no link, no click
                 self._take_click_back(owner)
             raise
 
-    def _opened(self, code: str, row: Any, told: Any) -> Opened:
+    def _opened(self, session_id: int, code: str, row: Any, told: Any) -> Opened:
         name, referral_code = self._owner_told(row, told)
         reason, public, audience, owner, shown = row
         preview = Preview(*as_slideshow(shown), owner_name=name, share_code=code)
@@ -901,6 +907,7 @@ class Store:
             not for_all,
             owner.decode(),
             referral_code,
+            session_id,
         )
 
     @staticmethod
@@ -983,7 +990,7 @@ class Store:
         told = self.execute_many(owners)
         for (code, row), owner in zip(rows.items(), told, strict=True):
             with contextlib.suppress(NotShared):
-                yield code, self._opened(code, row, owner).preview
+                yield code, self._opened(places[code], code, row, owner).preview
 
     def seen(self, code: str, visit: Visit, fetched_ahead: bool) -> tuple[bool, Place]:
         """The page of a link was shown: a view, once per visitor and day, and an open

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from records import Preview, Session, SharedSession
+from records import Preview, Session, Share, SharedSession
 
 # What a person is told instead of what msgspec says.
 PLAIN_WORDS = {
@@ -74,3 +75,13 @@ def about(slideshow: Preview | SharedSession | Session) -> str:
         whole = max(1, int(seconds + 0.5))  # as the editor's script rounds
         return f"{items}, about {whole} {'second' if whole == 1 else 'seconds'}"
     return f"{items}, about {int(seconds / 60 + 0.5)} minutes"
+
+
+def audience_name(link: Share, names: Mapping[str, str]) -> str:
+    """What to call those whom a link is for, "" where it is for everyone; `names` are
+    those of the accounts that stand."""
+    if link.user_id is None:
+        return link.label or link.email or ""
+    if link.user_id not in names:
+        return "A deleted account"
+    return names[link.user_id] or f"Account {link.user_id[:8]}…"

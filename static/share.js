@@ -64,8 +64,14 @@ class Panel {
     return this.api.call("POST", `${this.path}/share`, audience);
   }
 
-  revoke(code) {
-    return this.api.call("DELETE", `${this.path}/shares/${code}`);
+  /** Take a link back; that it is gone already is as good, as where a second try replaces
+   * a link that the first one has revoked. */
+  async revoke(code) {
+    try {
+      await this.api.call("DELETE", `${this.path}/shares/${code}`);
+    } catch (error) {
+      if (error.code !== "SHARE_NOT_FOUND") throw error;
+    }
   }
 
   /** The panel as the server draws it now; what is being edited stays as it is. */
@@ -95,10 +101,25 @@ class Panel {
     if ("qr" in button.dataset) this.showCode(button.closest(".link"));
   }
 
+  /** Show a link's QR code, or hide it again; it is drawn when it is first shown. */
   showCode(link) {
     const figure = link.querySelector(".qr");
     figure.hidden = !figure.hidden;
-    if (!figure.hidden) figure.focus();
+    if (figure.hidden) return;
+    if (!figure.firstChild) figure.append(this.drawn(figure));
+    figure.focus();
+  }
+
+  drawn(figure) {
+    const image = new Image();
+    image.alt = ""; // the figure has a name
+    image.onerror = () => {
+      image.remove();
+      figure.hidden = true;
+      this.api.tell(this.node.querySelector(".problem"), new this.api.ApiError(0));
+    };
+    image.src = figure.dataset.src;
+    return image;
   }
 
   async ask(name, { dataset: { code, audience, name: title } }) {

@@ -60,6 +60,7 @@ ROUTES = [
     Route("GET", "/sessions/new", READ, NOTHING),
     Route("GET", "/sessions/<session_id>", READ, NOTHING),
     Route("GET", "/sessions/<session_id>/play", READ, NOTHING),
+    Route("GET", "/sessions/<session_id>/qr/<code>", READ, NOTHING),
     Route("GET", "/referrals", READ, NOTHING),
     Route("GET", "/login", READ, NOTHING),
     Route("GET", "/register", READ, NOTHING),

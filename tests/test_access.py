@@ -240,6 +240,7 @@ ROUTES = [
     Route("GET", "/sessions/new", PAGE_OF_MINE),
     Route("GET", "/sessions/<session_id>", OWNED_PAGE),
     Route("GET", "/sessions/<session_id>/play", OWNED_PAGE),
+    Route("GET", "/sessions/<session_id>/qr/<code>", OWNED_PAGE),
     Route("GET", "/shared/<path:pasted>", FOR_ALL),
     Route("GET", "/shared/<code>/play", PLAYED_PAGE),
     Route("GET", "/oembed", FOR_ALL, query="?url=http://127.0.0.1:8000/shared/<code>"),

@@ -14,7 +14,7 @@ import pytest
 import joip_share
 import store
 from conftest import Visitor
-from servers import ROOT
+from servers import ROOT, Client
 from shown import show
 
 BASES = ["https://joip.example", "https://joip.example/joip"]
@@ -302,8 +302,13 @@ def test_an_empty_slideshow_has_nothing_to_play_and_is_not_shared_without_a_word
 def test_a_paused_preview_is_its_owners_alone():
     site = Site(BASES[0])
     site.owner.patch(f"/api/sessions/{site.session}", json={"isPublic": False})
-    assert "Paused" in site.page(site.shared, site.owner).text
+    page = site.page(site.shared, site.owner)
+    assert "Paused" in page.text
     assert site.stranger().get(site.shared).status_code == 404
+    play = page.one("a", class_="button play")["href"].removeprefix(site.path)
+    assert 'Lake & "light"' in html.unescape(site.page(play, site.owner).text)
+    editor = f"{site.path}/sessions/{site.session}#share"
+    assert editor in page.links()
 
 
 def test_the_player_sends_others_to_sign_in_and_back(site):
@@ -397,10 +402,55 @@ def test_the_editor_holds_everything_that_can_be_edited(site):
 def test_the_share_panel_shows_link_and_code(site):
     page = site.page(f"/sessions/{site.session}", site.owner)
     assert page.one("input", id="link")["value"] == site.link
-    assert page.all("svg", class_="segno")
+    drawing = page.all("figure", class_="qr")[0]["data-src"].removeprefix(site.path)
+    answer = site.owner.get(drawing)
+    assert (answer.status_code, answer.mimetype) == (200, "image/svg+xml")
+    assert answer.text.startswith("<?xml")
+    unknown = drawing[:-4] + "0000"
+    assert site.owner.get(unknown).status_code == 404
     assert page.all("button", **{"data-act": "pause"})
     for act in ("replace", "revoke"):
         assert page.all("button", **{"data-ask": act})
+
+
+def test_a_link_is_called_by_name_and_says_where_its_account_is_gone():
+    site = Site(BASES[0])
+    names = {"named": "Jonas", "unnamed": "", "gone": "Nobody"}
+    ids = {}
+    for who, name in names.items():
+        visitor = site.stranger()
+        ids[who] = visitor.sign_up(
+            f"{who}@example.com", **({"name": name} if name else {})
+        )["id"]
+        site.owner.share(site.session, userId=ids[who])
+    site.owner.share(site.session, email="grandmother@example.com")
+    site.owner.share(site.session, label="Poster")
+    visitor.delete("/api/auth/user", json={"currentPassword": "long enough"})
+    page = site.page(f"/sessions/{site.session}", site.owner)
+    called = [row["data-name"] for row in page.all("li", class_="link")]
+    short = f"Account {ids['unnamed'][:8]}…"
+    assert sorted(called) == sorted(
+        ["Link for everyone", "Jonas", short, "A deleted account",
+         "grandmother@example.com", "Poster"]
+    )  # fmt: skip
+    assert len(page.all("button", **{"data-ask": "revoke"})) == 6
+    assert len(page.all("button", **{"data-ask": "replace"})) == 5
+    assert page.text.count("nobody can play it any more") == 1
+
+
+def test_an_editor_with_many_links_asks_redis_as_often_as_one_with_few(
+    live, live_world
+):
+    owner, asked = live_world.owner, []
+    for many in (1, 30):
+        session = owner.make_session()
+        for _ in range(many):
+            guest = Client(live.url).sign_up()
+            owner.share(session, userId=guest["id"])
+        before = live.redis.info("stats")["total_reads_processed"]
+        assert owner.get(f"/sessions/{session}").status_code == 200
+        asked.append(live.redis.info("stats")["total_reads_processed"] - before)
+    assert asked[0] == asked[1]
 
 
 def test_the_numbers_are_drawn_and_written_by_the_server(clock):
