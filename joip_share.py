@@ -201,7 +201,8 @@ class JoipShare(Flask):
         super().__init__(__name__)
         self.url_map.merge_slashes = False  # its redirects would name another host
         self.config.update(
-            MAX_CONTENT_LENGTH=MAX_BODY,
+            # Werkzeug cuts a chunked body there without a word: see whole_body.
+            MAX_CONTENT_LENGTH=MAX_BODY + 1,
             PERMANENT_SESSION_LIFETIME=LOGIN_LIFETIME,
             SEND_FILE_MAX_AGE_DEFAULT=365 * DAY,
             SESSION_COOKIE_NAME=settings.cookie_name,
@@ -347,10 +348,19 @@ def field_problem(field: str, message: str) -> Problem:
     return Problem("INVALID_REQUEST", f"{field} {message}", details)
 
 
+def whole_body() -> bytes:
+    """The body, once all of it has come, however it was sent. 413 for a large one."""
+    if wsgi_environ().get("CONTENT_LENGTH") == "0":
+        return b""
+    body = request.get_data()
+    if len(body) > MAX_BODY:
+        raise Problem("BODY_TOO_LARGE")
+    return body
+
+
 def read_body(kind: type[T], optional: bool = False) -> T:
     """The JSON body as a checked record. 413, 415 or 400 with the field to blame."""
-    empty = wsgi_environ().get("CONTENT_LENGTH") == "0"
-    body = b"" if empty else request.get_data(cache=False)
+    body = whole_body()
     if optional and not body.strip():
         return kind()
     if request.mimetype != JSON:
@@ -872,7 +882,7 @@ def kind_of_page(code: str, token: str) -> str:
 def seen_token_given() -> str:
     """The token of the message's body, however it was sent."""
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(request.get_data(cache=False), type=Seen).token
+        return msgspec.json.decode(whole_body(), type=Seen).token
     return ""
 
 
@@ -1127,9 +1137,9 @@ def create_session(user_id: str) -> Response:
 
 
 def room_for_media() -> contextlib.AbstractContextManager[None]:
-    """Around work on a body: a large one takes one of few places, for it takes CPU that
-    others wait for. 503 BUSY where all are taken."""
-    large = (request.content_length or 0) > LARGE_BODY
+    """Around work on a body that has come: a large one takes one of few places, for it
+    takes CPU that others wait for. 503 BUSY where all are taken."""
+    large = len(whole_body()) > LARGE_BODY
     return application().media_places.taken() if large else contextlib.nullcontext()
 
 
@@ -1695,6 +1705,8 @@ class SignUpForm(Registration):
 def submit(template: str, act: Callable[[], Response]) -> Any:
     """A form's work; what is wrong with it is told on its page."""
     refuse_own_sign_in()
+    if len(whole_body()) > LARGE_BODY:  # it costs ten times what JSON does
+        raise Problem("BODY_TOO_LARGE", "The form is larger than 64 KiB")
     try:
         return act()
     except (Problem, Refusal) as error:

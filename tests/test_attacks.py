@@ -6,6 +6,7 @@ test_passwords.py and test_accounts.py. docs/security.md has the whole table.
 """
 
 import contextlib
+import io
 import json
 import os
 import random
@@ -70,6 +71,38 @@ def test_two_large_bodies_are_worked_on_at_a_time_while_all_else_goes_on(world):
         assert owner.patch(path, json={"title": "Small"}).status_code == 200
         assert world.stranger.get(world.link).status_code == 200
     assert owner.post("/api/sessions", json=new).status_code == 201
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_takes_a_place_by_what_came_whoever_told_its_size(world, chunked):
+    """gunicorn gives a chunked body as it comes, and tells no size."""
+    body = json.dumps({"title": "Large", "media": LARGE}).encode()
+    told = {"wsgi.input_terminated": True}
+    size = told if chunked else {"CONTENT_LENGTH": str(len(body))}
+
+    def send():
+        stream, kind = io.BytesIO(body), joip_share.JSON
+        return world.owner.post(
+            "/api/sessions",
+            input_stream=stream,
+            content_type=kind,
+            environ_overrides=size,
+        )
+
+    with world.app.media_places.taken(), world.app.media_places.taken():
+        refused(send(), 503, "BUSY")
+    assert send().status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/login", "/register"])
+def test_a_form_is_small(visitor, path):
+    """Of one of a megabyte, Python reads for a quarter of a second."""
+    given = {"email": "a@example.com", "password": "p" * 200, "name": "💩" * 100}
+    fits = visitor.post(path, data=given | {"next": "/x" * 20_000})
+    assert fits.status_code == (303 if path == "/register" else 400)
+    large = visitor.post(path, data={f"{n}": "x" for n in range(20_000)})
+    assert large.status_code == 413
+    assert "The form is larger than 64 KiB" in large.text
 
 
 def test_a_place_is_free_again_after_every_refusal(world):

@@ -256,6 +256,11 @@ def test_any_wsgi_server_serves_it_and_stops_in_its_own_way(tmp_path, redis_url,
         client.sign_up()
         code = client.share(client.make_session())
         assert client.get(f"/api/shared/{code}/preview").ok
+        for size, status in ((1 << 20, 201), ((1 << 20) + 1, 413)):
+            body = [b'{"title": "x"}', b" " * (size - 14)]  # chunked
+            headers = {"Content-Type": "application/json"}
+            answer = client.post("/api/sessions", data=iter(body), headers=headers)
+            assert answer.status_code == status, answer.text
         server.process.terminate()
         assert server.process.wait(20) in (0, -signal.SIGTERM)
     assert "Traceback" not in server.said()
