@@ -57,8 +57,9 @@ export class Cover {
     this.frame.append(image);
   }
 
-  /** What to save; as it was, where the service follows the first picture by itself. */
+  /** What to save; undefined for a new slideshow whose cover the service is to choose. */
   get value() {
-    return this.automatic ? this.saved : this.input.value.trim() || null;
+    const chosen = this.input.value.trim() || null;
+    return this.automatic && this.saved === undefined ? undefined : chosen;
   }
 }

@@ -18,13 +18,13 @@ const TEXTS = ["title", "description", "transition"];
 const NUMBERS = ["intervalMin", "intervalMax"];
 
 /** The writable members as they stand; `isPublic` is the share panel's. */
-function read() {
+function read(media = cards.read()) {
   const fields = form.elements;
   return {
     ...Object.fromEntries(TEXTS.map((name) => [name, fields[name].value.trim()])),
     ...Object.fromEntries(NUMBERS.map((name) => [name, Number(fields[name].value)])),
     thumbnail: cover.value,
-    media: cards.read(),
+    media,
   };
 }
 
@@ -50,9 +50,10 @@ const isDirty = (now = read()) =>
 
 /** After any change: what is told of it, and the draft. */
 function changed() {
-  const now = read();
-  cover.follow(now.media);
+  const media = cards.read();
+  cover.follow(media);
   if (!saved) return; // not all is shown yet
+  const now = read(media);
   const dirty = isDirty(now);
   const told = dirty ? "Unsaved changes" : state.dataset.clean;
   if (state.textContent !== told) state.textContent = told; // read out once
@@ -281,6 +282,7 @@ async function main() {
   const items = JSON.parse(form.dataset.media);
   cards.show(items);
   cover.show(given ? given.thumbnail : undefined, items);
+  cover.follow(items);
   saved = read();
   listen();
   if (given) {

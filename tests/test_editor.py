@@ -343,6 +343,27 @@ def test_the_cover_is_the_first_picture_unless_one_is_chosen(live, editor, owner
     assert saved(owner)["session"]["thumbnail"] is None
 
 
+def test_the_cover_that_is_seen_is_the_one_that_is_saved_in_a_copy_too(
+    live, person, owner
+):
+    """A copy's cover was given, and is the first picture all the same."""
+    copy = saved(owner)
+    owner.session = owner.post("/api/sessions", json=copy).json()["id"]
+    owner.path = f"/sessions/{owner.session}"
+    editor = open_editor(live, person, owner)
+    cover = editor.get_by_label("Cover (optional)")
+    for number in (2, 1):
+        editor.get_by_label("Move item 2 up").click()
+        expect(cover).to_have_value(f"{picture(live, number)}?{number - 1}")
+        save(editor)
+        seen = cover.input_value()
+        assert saved(owner)["session"]["thumbnail"] == seen
+    editor.get_by_label("Remove item 1").click()
+    expect(editor.locator("#state")).to_have_text("Unsaved changes")
+    editor.press("Undo")
+    expect(editor.locator("#state")).to_have_text("Saved")
+
+
 def test_a_broken_cover_shows_the_drawing(live, person, editor, owner):
     editor.expected.append("gone.jpg")
     editor.get_by_label("Cover (optional)").fill(f"{live.url}/static/gone.jpg")

@@ -173,6 +173,15 @@ def test_a_cover_that_nobody_chose_follows_the_first_image(owner):
     assert owner.patch(path, json={"media": PICTURES[1:]}).json["thumbnail"] is None
 
 
+def test_it_goes_on_following_where_an_edit_says_what_it_is_anyway(owner):
+    """As the editor does, which saves what is on the screen."""
+    path = f"/api/sessions/{create(owner, media=PICTURES)['id']}"
+    told = {"media": PICTURES[1:], "thumbnail": f"{URL}1.jpg"}
+    assert owner.patch(path, json=told).json["thumbnail"] == f"{URL}1.jpg"
+    changed = owner.patch(path, json={"media": PICTURES}).json
+    assert changed["thumbnail"] == f"{URL}0.jpg"
+
+
 def test_intervals_may_be_equal(owner):
     made = create(owner, intervalMin=60, intervalMax=60)
     assert (made["intervalMin"], made["intervalMax"]) == (60, 60)
