@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+import kinds
 from problems import PROBLEMS
 from records import (
     LINK_EVENTS,
@@ -23,21 +24,20 @@ from records import (
 )
 
 REQUEST_ID = r"^[A-Za-z0-9._-]{1,64}$"
-Count = Annotated[int, Meta(ge=0)]
 
 
 class LinkAnswer(Share, kw_only=True):
     """A link of a session, with its URL."""
 
-    share_url: str
+    share_url: kinds.WebUrl
 
 
 class ShareAnswer(Row):
     """A session's link for an audience."""
 
-    share_code: str
-    share_url: str
-    referral_code: str
+    share_code: kinds.ShareCode
+    share_url: kinds.WebUrl
+    referral_code: kinds.ReferralCode
 
 
 class CurrentSession(Row):
@@ -66,20 +66,20 @@ class MediaPage(Row):
     """Some of a session's media, and how many there are."""
 
     media: list[MediaItem]
-    total: Count
+    total: kinds.Count
 
 
 class NewTokenAnswer(Token):
     """A token with its secret, which is told this once."""
 
-    token: str
+    token: kinds.Secret
 
 
 class ReferralCounts(Row):
     """Clicks, and sign-ups that came of them."""
 
-    clicks: int
-    signups: int
+    clicks: kinds.Count
+    signups: kinds.Count
 
 
 class BySource(Struct):
@@ -92,8 +92,8 @@ class BySource(Struct):
 class ReferralReport(Row):
     """Whom a user's links brought; `history` is newest first."""
 
-    referral_code: str
-    referral_url: str
+    referral_code: kinds.ReferralCode
+    referral_url: kinds.WebUrl
     totals: ReferralCounts
     by_source: BySource
     history: list[Signup]
@@ -114,7 +114,7 @@ class Error(Row):
     code: Annotated[str, Meta(extra_json_schema={"enum": sorted(PROBLEMS)})]
     request_id: Annotated[str, Meta(pattern=REQUEST_ID)]
     details: list[ErrorDetail] | UnsetType = UNSET
-    retry_after: Count | UnsetType = UNSET
+    retry_after: kinds.Count | UnsetType = UNSET
     current: CurrentSession | UnsetType = UNSET
 
 

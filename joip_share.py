@@ -93,6 +93,7 @@ from inputs import (
     web_url,
 )
 from keys import Keys
+from kinds import SOURCES
 from limits import (
     FAILURES_OF_BOTH,
     FAILURES_OF_EMAIL,
@@ -117,7 +118,6 @@ from passwords import Busy, Passwords, Places, is_outdated, nobodys_hash
 from problems import HTTP_ERROR_HEADERS, LIMIT_MESSAGES, Problem, code_of
 from records import (
     EVENTS,
-    SOURCES,
     Account,
     Opened,
     Preview,
@@ -1431,7 +1431,8 @@ COUNTED = ReferralCounts.__struct_encode_fields__
 @api.get("/openapi.json")
 def openapi_json() -> Response:
     """The OpenAPI document, with this service as its server."""
-    return json_response(openapi.document(settings().public_url))
+    given = settings()
+    return json_response(openapi.document(given.public_url, given.cookie_name))
 
 
 # ---------------------------------------------------------------------------- Pages

@@ -17,13 +17,13 @@ SCHEMAS = "#/components/schemas/{name}"
 PAGE = {"type": "object", "required": ["openapi", "info", "servers", "paths"]}
 
 
-def document(public_url: str) -> dict[str, Any]:
+def document(public_url: str, cookie_name: str = "connect.sid") -> dict[str, Any]:
     """The document, with the service at this URL as its server."""
-    return _document() | {"servers": [{"url": public_url}]}
+    return _document(cookie_name) | {"servers": [{"url": public_url}]}
 
 
 @functools.cache
-def _document() -> dict[str, Any]:
+def _document(cookie_name: str) -> dict[str, Any]:
     written = yaml.safe_load(
         (Path(__file__).parent / "openapi.yaml").read_text("utf-8")
     )
@@ -32,6 +32,7 @@ def _document() -> dict[str, Any]:
     written["components"]["schemas"] = {
         name: _in_ecma(schema) for name, schema in schemas.items()
     } | {"OpenApiDocument": PAGE}
+    written["components"]["securitySchemes"]["login"]["name"] = cookie_name
     return dict(written)
 
 

@@ -42,17 +42,17 @@ class Passwords:
     third of a second and 32 MiB, and six of eight threads must stay free."""
 
     def __init__(self) -> None:
-        self._line, self._work = Places(2), threading.Lock()
+        self.line, self._work = Places(2), threading.Lock()
 
     def hash(self, password: str) -> str:
         """A hash of a password. Raises Busy where too many are at work."""
-        with self._line.taken(), self._work:
+        with self.line.taken(), self._work:
             return generate_password_hash(password, SCRYPT)
 
     def match(self, stored: str | None, password: str) -> bool:
         """Whether a password is the one of a stored hash; None costs the same. One
         that Werkzeug cannot check matches nothing. Raises Busy as above."""
-        with self._line.taken(), self._work:
+        with self.line.taken(), self._work:
             if not stored:
                 check_password_hash(nobodys_hash(), normalized(password))
                 return False

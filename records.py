@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+import kinds
 from inputs import READ_ONLY, MediaInput, MediaType
 
 MAX_MEDIA_BYTES = 4 << 20  # what stored media may inflate to
@@ -22,11 +23,11 @@ class Row(Struct, rename="camel"):
 class User(Row):
     """An account as its owner sees it."""
 
-    id: str
-    email: str
-    name: str
-    referral_code: str
-    created_at: str
+    id: kinds.Opaque
+    email: kinds.Email
+    name: kinds.Name
+    referral_code: kinds.ReferralCode
+    created_at: kinds.Moment
 
 
 class Account(User, omit_defaults=True):
@@ -41,71 +42,71 @@ class Account(User, omit_defaults=True):
 class Slideshow(Row):
     """What everyone who sees a session sees of it."""
 
-    title: str
-    description: str
-    thumbnail: str | None
-    media_count: int
-    interval_min: int
-    interval_max: int
-    transition: str
-    created_at: str
+    title: kinds.Title
+    description: kinds.Description
+    thumbnail: kinds.WebUrl | None
+    media_count: kinds.MediaCount
+    interval_min: kinds.Seconds
+    interval_max: kinds.Seconds
+    transition: kinds.Effect
+    created_at: kinds.Moment
 
 
 class Preview(Slideshow, kw_only=True, frozen=True):  # type: ignore[misc]
     """What anyone with the link may know: no media URL, no id, no email."""
 
-    owner_name: str
-    share_code: str
+    owner_name: kinds.Name
+    share_code: kinds.ShareCode
 
 
 class Session(Slideshow, kw_only=True):
     """A session without its media, as its owner sees it."""
 
-    id: int
-    user_id: str
+    id: kinds.Number
+    user_id: kinds.Opaque
     is_public: bool
-    updated_at: str
+    updated_at: kinds.Moment
 
 
 class SharedSession(Slideshow, kw_only=True):
     """A session as a recipient plays it: its owner by name, not by id."""
 
-    owner_name: str
-    id: int
+    owner_name: kinds.Name
+    id: kinds.Number
     is_public: bool
-    updated_at: str
+    updated_at: kinds.Moment
 
 
 class MediaItem(Row):
     """One item of a session; `id` and `order` are its position, from 1 and from 0."""
 
-    id: int
-    media_url: str
+    id: kinds.Number
+    media_url: kinds.WebUrl
     type: MediaType
     caption: str | None
-    thumbnail: str | None
-    order: int
-    captions: str | UnsetType = UNSET
+    thumbnail: kinds.WebUrl | None
+    order: kinds.Position
+    captions: kinds.WebUrl | UnsetType = UNSET
 
 
 class LinkCounts(Row):
     """What came by one link; `visitors` is the sum of the days."""
 
-    opens: int
-    visitors: int
-    plays: int
-    signups: int
+    opens: kinds.Count
+    visitors: kinds.Count
+    plays: kinds.Count
+    signups: kinds.Count
 
 
 class Share(LinkCounts, kw_only=True):
     """A link of a session; all of `user_id`, `email`, `label` are None for the general
     one."""
 
-    share_code: str
-    user_id: str | None
-    email: str | None
+    share_code: kinds.ShareCode
+    user_id: kinds.Opaque | None
+    email: kinds.Email | None
     label: str | None
-    created_at: str
+    created_at: kinds.Moment
 
 
 class Summary(Row):
@@ -155,9 +156,9 @@ class Opened(Row):
 class Signup(Row):
     """One credited sign-up."""
 
-    created_at: str
-    source: str
-    session_id: int | None
+    created_at: kinds.Moment
+    source: kinds.Source
+    session_id: kinds.Number | None
 
 
 class Referrals(Row):
@@ -172,33 +173,33 @@ class Referrals(Row):
 class Totals(Row):
     """A session's counters."""
 
-    opens: int
-    views: int
-    visitors: int
-    plays: int
-    signups: int
+    opens: kinds.Count
+    views: kinds.Count
+    visitors: kinds.Count
+    plays: kinds.Count
+    signups: kinds.Count
 
 
 class Excluded(Row):
     """Fetches that are no opens, by reason."""
 
-    head: int
-    bot: int
-    prefetch: int
-    owner: int
+    head: kinds.Count
+    bot: kinds.Count
+    prefetch: kinds.Count
+    owner: kinds.Count
 
 
 class Daily(Totals, kw_only=True):
     """The counters of one UTC day."""
 
-    date: str
+    date: kinds.Day
 
 
 class Referrer(Row):
     """A site that sent visitors."""
 
-    host: str
-    opens: int
+    host: kinds.Opaque
+    opens: kinds.Count
 
 
 class Stats(Row):
@@ -214,9 +215,9 @@ class Stats(Row):
 class Token(Row):
     """A token without its secret."""
 
-    id: str
-    name: str
-    created_at: str
+    id: kinds.Opaque
+    name: kinds.Name
+    created_at: kinds.Moment
 
 
 class StoredToken(Token):
@@ -228,7 +229,6 @@ class StoredToken(Token):
 EVENTS = Totals.__struct_encode_fields__
 EXCLUSIONS = Excluded.__struct_encode_fields__
 LINK_EVENTS = LinkCounts.__struct_encode_fields__
-SOURCES = ("session_share", "direct")
 DEFAULTS = {"description": "", "thumbnail": None, "isPublic": False}
 
 decode_signup = msgspec.json.Decoder(Signup).decode

@@ -48,7 +48,8 @@ def explain_invalid(text: str) -> tuple[str, str]:
     )
     field = ".".join(part for part in reversed(path) if part)
     if member := re.match(r"Object .* field `(.*)`", said, re.DOTALL):
-        field = f"{field}.{member[1]}".lstrip(".")[:100]
+        field = f"{field}.{member[1]}".lstrip(".")
+    field = field[:100]  # a name may be anything, and is told back
     if said.startswith("Expected `str` matching regex"):
         means = PATTERN_MEANS.get(field.rpartition(".")[2], "has the wrong form")
         return field, means

@@ -95,7 +95,7 @@ def test_a_body_that_is_missing_is_a_400_but_for_a_share(send, body):
     [
         "extra", "Title", "titel", "", " ", "$", "__proto__", "userId ", "\x00",
         "`", "x` - at `$.title", "matching regex - at `$.nowhere", "é" * 5000,
-        "unknown field `x`", "- at `$", "a.b[0]", "\u202e",
+        "unknown field `x`", "- at `$", "a.b[0]", "\u202e", " - at `$." * 5000,
     ],
     ids=repr,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """openapi.yaml says what the service does: its routes, and what it answers."""
 
+import contextlib
 import json
 import os
 import re
@@ -107,6 +108,37 @@ def test_the_service_hands_the_document_out_with_its_own_address(public_url, bas
     assert answer.json == openapi.document(public_url)
 
 
+def test_the_document_names_the_login_cookie_as_it_is_called_here():
+    settings = joip_share.Settings(cookie_name="joip")
+    client = joip_share.create_app(settings, fakeredis.FakeRedis()).test_client()
+    told = client.get("/api/openapi.json").json["components"]["securitySchemes"]
+    assert told["login"]["name"] == "joip"
+
+
+FORMS = {
+    "integer": {"minimum"},
+    "At": {"format"},
+    "date": {"format"},
+    "Code": {"format", "pattern", "maxLength"},
+    "Url": {"pattern"},
+    "thumbnail": {"pattern"},
+}
+
+
+def test_every_number_has_bounds_and_every_time_code_and_address_its_form():
+    bare = [
+        f"{name}.{member}"
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+        for member, kinds in schema.get("properties", {}).items()
+        for kind in kinds.get("anyOf", [kinds])
+        for ending, told in FORMS.items()
+        if (member.endswith(ending) or kind.get("type") == ending)
+        and kind not in ({}, {"type": "null"})
+        and not told & kind.keys()
+    ]
+    assert bare == []
+
+
 # What Schemathesis cannot provoke: limits, other sites, an absent store.
 
 PLACE = {"id": 1, "token_id": "0f", "code": "0b8f6a52-3c1d-4e7a-9f25-6d1c8e0a4b37"}
@@ -159,6 +191,31 @@ def test_rate_limits_are_answered_as_documented(client, name, allowed):
     for _ in range(allowed + 1):
         answer = client.post(path, json={"email": email, "password": "pass-phrase"})
     assert_documented(path, "post", answer, 429)
+
+
+def test_what_is_too_busy_is_answered_as_documented(client):
+    app = client.application
+    client.post("/api/register", json=BODIES["register"])
+    large = {"title": "x" * joip_share.LARGE_BODY}
+    busy = {
+        "register": BODIES["register"] | {"email": "eve@example.com"},
+        "login": BODIES["login"],
+        "updateUser": BODIES["deleteUser"],
+        "deleteUser": BODIES["deleteUser"],
+        "createSession": large,
+        "updateSession": large,
+    }
+    told = [name for name, o in BY_ID.items() if "/BusyOr" in str(o["responses"])]
+    assert sorted(told) == sorted(busy)
+    with contextlib.ExitStack() as taken:
+        for places in (app.passwords.line, app.media_places):
+            for _ in range(2):
+                taken.enter_context(places.taken())
+        for path, method, operation in OPERATIONS:
+            if body := busy.get(operation["operationId"]):
+                answer = client.open(path.format(**PLACE), method=method, json=body)
+                assert answer.json["code"] == "BUSY"
+                assert_documented(path, method, answer, 503)
 
 
 def test_an_absent_store_is_answered_as_documented():
