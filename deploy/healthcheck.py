@@ -1,9 +1,13 @@
 """Whether the service answers, for a container's health check; else a traceback."""
 
+import http.client
 import os
-import urllib.request
 from urllib.parse import urlsplit
 
 path = urlsplit(os.environ["PUBLIC_URL"]).path.rstrip("/")
-url = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}{path}/healthz"
-urllib.request.urlopen(url, timeout=4)
+port = int(os.environ.get("PORT", "8000"))
+service = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
+service.request("GET", f"{path}/healthz")
+status = service.getresponse().status
+if status != 200:
+    raise SystemExit(f"/healthz: {status}")

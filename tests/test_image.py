@@ -15,6 +15,7 @@ import redis
 import requests
 import yaml
 
+import joip_share
 from servers import BIN, PERSON, ROOT, Process, free_port, need, wait_for
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -103,7 +104,9 @@ def test_the_images_steps_make_a_service_that_answers_and_stops(
     env = image.env | given
 
     def is_healthy():
-        return not subprocess.run(image.health, cwd=image.folder, env=env).returncode
+        elsewhere = {"http_proxy": "http://127.0.0.1:1"}  # as Docker may be set up
+        check = subprocess.run(image.health, cwd=image.folder, env=env | elsewhere)
+        return not check.returncode
 
     service = Process(image.command, tmp_path / "log", cwd=image.folder, env=env)
     with service:
@@ -158,6 +161,16 @@ def test_compose_yaml_is_valid():
          ROOT / "compose.yaml"],
         check=True,
     )  # fmt: skip
+
+
+def test_every_setting_of_env_reaches_the_service_of_compose():
+    """Named without a value, it is what .env says, or not set at all."""
+    environment = SERVICES["web"]["environment"]
+    fixed = {"REDIS_URL", "PUBLIC_URL", "TRUSTED_PROXIES"}
+    settings = {*joip_share.Settings.__struct_encode_fields__} - {"PORT"}
+    assert environment.keys() == settings
+    assert {name for name in settings if environment[name] is not None} == fixed
+    assert SERVICES["web-2"]["environment"] == environment
 
 
 def mounts(service):
