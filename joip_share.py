@@ -222,9 +222,10 @@ class JoipShare(Flask):
         self.stopping = False  # set by who serves: /readyz says 503
         self.session_interface = LoginInterface(self, self.store)
         self.asset = functools.cache(functools.partial(asset_url, settings.path))
-        self.jinja_env.globals.update(
-            base=settings.path, asset=self.asset, auth_url=settings.auth_url
-        )
+        told = self.jinja_env.globals
+        told.update(base=settings.path, asset=self.asset)
+        told["auth_url"] = settings.auth_header and settings.auth_url
+        told["registration"] = settings.registration
         self.preview_page = functools.lru_cache(PREVIEWS_KNOWN)(draw_preview)
         self.card_url = settings.origin + self.asset("card.png")
         self.known_route = functools.lru_cache(ROUTES_KNOWN)(self._route)
@@ -803,16 +804,20 @@ def create_account(
     return store().register(new.email, name, password)
 
 
+def may_register(code: str | None = None) -> bool:
+    """Whether who is asking may, by this referral code or by what is remembered."""
+    mode = settings().registration
+    return mode == "open" or (mode == "invite" and sender(code) is not None)
+
+
 def sign_up(new: Registration) -> Account:
     """Make an account, if registration is open to who is asking, and credit who brought
     it. 403 REGISTRATION_CLOSED; 409 EMAIL_TAKEN; 429."""
-    sent_by = sender(new.referral_code)
-    mode = settings().registration
-    if mode == "closed" or (mode == "invite" and sent_by is None):
+    if not may_register(new.referral_code):
         raise Problem("REGISTRATION_CLOSED")
     attempts = [(REGISTRATIONS, network())]
     enforce(attempts, spend=False)
-    before = current_user_id()
+    sent_by, before = sender(new.referral_code), current_user_id()
     account = create_account(new, functools.partial(enforce, attempts))
     attribute(account, sent_by, before)
     return account
@@ -1007,13 +1012,17 @@ def sign_in(account: Account, response: Response) -> Response:
 @api.post("/logout")
 def logout() -> Response:
     """Sign out, for good; everywhere, if that is asked for."""
-    wanted = read_body(Logout, optional=True)
-    account = current_account() if wanted.everywhere else None
+    return sign_out(read_body(Logout, optional=True).everywhere, no_content())
+
+
+def sign_out(everywhere: bool, response: Response) -> Response:
+    """End this login, or every one of whoever is asking."""
+    account = current_account() if everywhere else None
     if account:
         store().change_account(account.id, {}, keep_login="")
     if "HTTP_COOKIE" in wsgi_environ() and current_login():
         logins().end()
-    return no_content()
+    return response
 
 
 @api.get("/auth/user")
@@ -1163,14 +1172,12 @@ def check_addresses(given: NewSession | SessionPatch) -> None:
 
 
 def _check_address(field: str, url: Any) -> None:
-    origin, static = (
-        settings().origin.lower(),
-        f"{settings().public_url.lower()}/static/",
-    )
+    origin = settings().origin.lower()
+    static = f"{settings().public_url.lower()}/static/"
     if not isinstance(url, str):
         return
-    plain = re.sub(r"//[^/@]*@", "//", url, count=1)
-    if plain.startswith(f"{origin}/") and not plain.startswith(static):
+    bare = re.sub(r"//[^/@]*@", "//", url, count=1)
+    if bare.startswith(f"{origin}/") and not bare.startswith(static):
         name = re.sub(r"_(\w)", lambda match: match[1].upper(), field)
         raise field_problem(name, "must not be an address of this service itself")
 
@@ -1473,8 +1480,9 @@ def home() -> Response:
     if account:
         response = html_response(shelf(account))
     else:
-        html = page("welcome.html", None, card_url=application().card_url)
-        response = html_response(html)
+        invited = may_register(referral_in(query_text(), "ref"))
+        shown = {"card_url": application().card_url, "may_register": invited}
+        response = html_response(page("welcome.html", None, **shown))
     follow_referral_link(response, account)
     return response
 
@@ -1516,8 +1524,7 @@ def follow_referral_link(response: Response, account: Account | None) -> None:
 def account_page(account: Account) -> str:
     """My name, email, password, tokens, and the end of it all."""
     tokens = [plain(token) for token in store().list_tokens(account.id)]
-    elsewhere = bool(settings().auth_header)
-    return page("account.html", account, tokens=tokens, sign_in_elsewhere=elsewhere)
+    return page("account.html", account, tokens=tokens)
 
 
 @pages.get("/.well-known/change-password")
@@ -1651,17 +1658,11 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
         problem=told,
         retry_after=problem.headers.get("Retry-After") if problem else None,
         invited_to=invited_to(),
-        closed=not is_open_to_visitor(),
+        may_register=may_register(),
     )
     response = html_response(html, problem.status if problem else 200)
     response.headers.update(problem.headers if problem else {})
     return response
-
-
-def is_open_to_visitor() -> bool:
-    """Whether who is asking may register."""
-    mode = settings().registration
-    return mode == "open" or (mode == "invite" and sender() is not None)
 
 
 def invited_to() -> str:
@@ -1688,6 +1689,14 @@ def register_form() -> Any:
     return submit(
         "register.html",
         lambda: logins().start(sign_up(read_form(SignUpForm)), onward()),
+    )
+
+
+@pages.post("/logout")
+def logout_form() -> Any:
+    """Sign out without a script."""
+    return submit(
+        "login.html", lambda: sign_out("everywhere" in request.form, onward())
     )
 
 

@@ -78,6 +78,7 @@ ROUTES = [
         "DELETE", "/api/auth/user", FREE, NOTHING, {"currentPassword": "long enough"}
     ),
     Route("POST", "/api/logout", FREE, NOTHING),
+    Route("POST", "/logout", FREE, NOTHING),
 ]
 # Whoever calls these gets another login, and loses the one that came along.
 SIGN_IN = [

@@ -211,6 +211,7 @@ ROUTES = [
     Route("POST", "/api/login", FOR_ALL, KNOWN),
     Route("POST", "/login", Answers(303, 303, 303), form=KNOWN),
     Route("POST", "/api/logout", Answers(204, 204, 204)),
+    Route("POST", "/logout", Answers(303, 303, 303)),
     Route("GET", "/api/auth/user", MINE),
     Route("PATCH", "/api/auth/user", MINE, {"name": "Ana"}),
     Route("DELETE", "/api/auth/user", Answers(401, 204, 204), CONFIRMED),
@@ -247,7 +248,8 @@ ROUTES = [
 ]
 # Where the proxy signs people in, nobody does so here.
 OWN_SIGN_IN = [
-    ("POST", path) for path in ("/api/register", "/register", "/api/login", "/login")
+    ("POST", path)
+    for path in ("/api/register", "/register", "/api/login", "/login", "/logout")
 ]
 
 

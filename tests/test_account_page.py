@@ -244,13 +244,17 @@ def test_a_token_is_shown_once_and_deleted(live, account):
     assert script.get("/api/auth/user").status_code == 401
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["with a script", "without"])
 @pytest.mark.parametrize("button", ["Sign out here", "Sign out everywhere"])
-def test_signing_out_here_or_everywhere(live, account, client, button):
+def test_signing_out_here_or_everywhere(live, person, client, button, script):
     given = {"email": client.user["email"], "password": PASSWORD}
     elsewhere = Client(live.url)
     elsewhere.post("/api/login", json=given)
-    account.press(button)
-    account.heading("A slideshow, behind one link")
+    someone = person(live, java_script_enabled=script).borrow(client)
+    someone.go("/account")
+    someone.press(button)
+    someone.heading("A slideshow, behind one link")
+    assert client.get("/api/auth/user").status_code == 401
     gone = elsewhere.get("/api/auth/user").status_code == 401
     assert gone is (button == "Sign out everywhere")
 

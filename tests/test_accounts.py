@@ -256,6 +256,40 @@ def test_an_account_that_is_gone_invites_nobody(in_mode):
     refused(answer, 403, "REGISTRATION_CLOSED")
 
 
+OFFER = "/register"
+
+
+@pytest.mark.parametrize(
+    ("mode", "invited", "offered"),
+    [
+        ("open", False, {"/", "/login", "link"}),
+        ("closed", False, set()),
+        ("closed", True, set()),
+        ("invite", False, {"link"}),
+        ("invite", True, {"/", "/login", "link"}),
+    ],
+)
+def test_no_page_offers_an_account_that_would_be_refused(
+    in_mode, mode, invited, offered
+):
+    link = in_mode.owner.share(in_mode.owner.make_session())
+    stranger = in_mode(mode)
+    if invited:
+        stranger.get(f"/?ref={link['referralCode']}")
+    pages = {name: stranger.get(name).text for name in ("/", "/login")}
+    pages["link"] = in_mode(mode).get(f"/shared/{link['shareCode']}").text
+    assert {name for name, text in pages.items() if OFFER in text} == offered
+    for text in pages.values():
+        assert 'href="/login' in text
+
+
+def test_the_page_that_a_referral_link_opens_offers_an_account(in_mode):
+    code = in_mode.owner.user["referralCode"]
+    assert OFFER in in_mode("invite").get(f"/?ref={code}").text
+    assert OFFER not in in_mode("invite").get("/?ref=00000000").text
+    assert OFFER not in in_mode("closed").get(f"/?ref={code}").text
+
+
 # Forms without JavaScript
 
 
@@ -276,6 +310,27 @@ def test_a_form_signs_in_and_leads_on(visitor, new_visitor, path):
 def test_a_form_leads_to_no_other_site(visitor, hostile):
     answer = visitor.post("/register", data=ADA | {"next": hostile})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+
+
+def test_a_form_signs_out_here_or_everywhere(owner, new_visitor):
+    other = new_visitor()
+    assert signs_in(other, "owner@example.com")
+    answer = other.post("/logout")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert other.get("/api/auth/user").status_code == 401
+    assert owner.get("/api/auth/user").status_code == 200
+    assert signs_in(other, "owner@example.com")
+    assert other.post("/logout", data={"everywhere": "1"}).status_code == 303
+    for person in (owner, other):
+        assert person.get("/api/auth/user").status_code == 401
+    assert other.post("/logout").status_code == 303
+
+
+def test_only_our_own_form_signs_out(owner):
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    assert owner.post("/logout", headers=elsewhere).status_code == 403
+    assert owner.get("/logout").status_code == 405
+    assert owner.get("/api/auth/user").status_code == 200
 
 
 WRONG_FORMS = [

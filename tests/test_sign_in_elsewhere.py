@@ -273,6 +273,17 @@ def test_a_preview_leads_there_too(app):
     assert answer.headers["Location"].startswith(f"{SSO}?rd=")
 
 
+def test_an_address_to_sign_in_at_is_for_who_signs_in_there():
+    """Without AUTH_HEADER all is as if it were not set."""
+    settings = joip_share.Settings(auth_url=SSO, ratelimit_enabled=False)
+    app = joip_share.create_app(settings, fakeredis.FakeStrictRedis())
+    browser = Visitor(app)
+    assert SSO not in browser.get("/").text
+    browser.sign_up()
+    pages = [browser.get(path).text for path in ("/", "/account")]
+    assert all('action="/logout"' in text and SSO not in text for text in pages)
+
+
 # What has to be set with it
 
 
