@@ -38,6 +38,7 @@ def test_no_route_is_named_so(app):
 def test_no_address_on_a_page_is_named_so(world, path):
     for person in (world.stranger, world.owner):
         page = person.get(path.format(link=world.link)).text
+        page = page.replace(world.code, "")  # its letters may spell anything
         addresses = re.findall(r'(?:href|src|action|data-\w+)="([^"]*)"', page)
         named = [a for a in addresses if words(a.partition("?")[0]) & BLOCKED]
         assert named == []
