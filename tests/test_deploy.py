@@ -89,6 +89,21 @@ def test_the_file_of_secrets_is_private_from_its_first_byte(tmp_path):
     assert settings["REDIS_URL"].startswith("redis://joip-share:")
 
 
+def test_the_readmes_way_gives_a_command_the_units_settings(tmp_path, redis_server):
+    file = tmp_path / "joip-share.env"
+    settings = f"REDIS_URL={redis_server.url}\nPUBLIC_URL=http://example.org\n"
+    file.write_text(settings)
+    [line] = re.findall("^    (cd /srv.*)$", (ROOT / "README.md").read_text(), re.M)
+    for written, here in (
+        ("/srv/joip-share", str(ROOT)), ("/etc/joip-share.env", str(file)),
+        (".venv/bin/flask", str(BIN / "flask")), ("…", "--app joip_share report"),
+    ):  # fmt: skip
+        assert written in line
+        line = line.replace(written, here)
+    said = subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True)
+    assert said.stdout.startswith(b"accounts: ")
+
+
 def test_systemds_own_tool_hands_over_the_socket(tmp_path, redis_server):
     port = free_port()
     url = f"http://127.0.0.1:{port}"

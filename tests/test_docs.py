@@ -1,12 +1,17 @@
 """What the documents say is what there is."""
 
+import random
 import re
+import subprocess
 
 import fakeredis
 import pytest
 
 import joip_share
+import test_crashes
+from clock import today
 from conftest import Visitor
+from records import EVENTS
 from servers import ROOT
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -48,10 +53,59 @@ def test_the_readme_names_every_setting():
     assert {*named} == {*fields, "HOST"}
 
 
-def test_where_things_stand_names_every_module():
-    named = "\n".join(rows("CONTRIBUTING.md", "## How it is laid out"))
-    for path in ROOT.glob("*.py"):
-        assert f"`{path.name}`" in named
+def test_where_things_stand_names_all_that_there_is_and_nothing_else():
+    listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
+    there = {re.sub("/.*", "/", path) for path in listed.splitlines()}
+    cells = "\n".join(rows("CONTRIBUTING.md", "## How it is laid out"))
+    named = {*re.findall("`([^`]+)`", cells)}
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+    locks = {name.replace(".txt", ".lock") for name in named if ".txt" in name}
+    apart = {".ci/", ".gitignore", "CONTRIBUTING.md", *locks}
+    assert there - apart == named - {".ci/run"}
+
+
+def test_what_the_path_of_a_request_names_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    told = text.partition("## How a request goes")[2].partition("\n## ")[0]
+    for name in re.findall("`([a-z_/]+(?:\\.(?:py|lua))?)`", told):
+        assert (ROOT / name).exists() or hasattr(joip_share, name), name
+
+
+def test_as_many_kills_are_survived_as_the_readme_says():
+    [rounds] = re.findall(r"(\d+)\s+rounds of `kill -9`", text_of("README.md"))
+    assert int(rounds) == test_crashes.ROUNDS
+
+
+def test_what_a_session_takes_is_what_the_documents_say(real_redis):
+    """With addresses that have much in common, and with those that have not."""
+    app = joip_share.create_app(joip_share.Settings(), real_redis)
+    owner = Visitor(app)
+    owner.sign_up()
+    for part in ("picture", "{0}-{0}-{0}"):
+        before = {*real_redis.scan_iter()}
+        urls = [
+            f"https://cdn.example.org/{part.format(random.randbytes(8).hex())}/{n}.jpg"
+            for n in range(20)
+        ]
+        media = [{"mediaUrl": url, "caption": f"Number {url[-6:]}"} for url in urls]
+        made = owner.post("/api/sessions", json={"title": "A walk", "media": media})
+        code = owner.share(made.json["id"])["shareCode"]
+        Visitor(app).get(f"/api/shared/{code}/preview")
+        keys = {*real_redis.scan_iter()} - before
+        assert 2_500 < sum(map(real_redis.memory_usage, keys)) < 4_500
+    days = {today(ago): 0 for ago in range(400)}
+    counts = {f"{day}:{event}": 1234 for day in days for event in EVENTS}
+    for number, most in ((365, 150_000), (400, 160_000)):
+        real_redis.delete("daily")
+        for each in [*counts][: number * len(EVENTS)]:
+            real_redis.hset("daily", each, counts[each])
+        assert real_redis.memory_usage("daily") < most
+    assert "takes 3 to 4 kB; a year of counters 150 kB" in text_of("docs/operations.md")
+    assert "some 160 kB at most" in text_of("docs/design.md")
+
+
+def text_of(page):
+    return (ROOT / page).read_text()
 
 
 def test_the_design_lists_every_key():

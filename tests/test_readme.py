@@ -2,8 +2,11 @@
 
 import re
 import subprocess
+import sys
 
-from servers import ROOT, Service
+import requests
+
+from servers import ROOT, Process, free_port, wait_for
 
 SHOWN_AT = "http://127.0.0.1:8000"
 BLOCK = re.compile(r"^```console\n(\$ .*?)^```$", re.MULTILINE | re.DOTALL)
@@ -54,12 +57,16 @@ def run(commands, folder):
     return [output.strip() for output in done.stdout.split(mark)[:-1]]
 
 
-def test_the_readmes_transcript_is_what_happens(tmp_path, redis_server, real_redis):
-    steps = transcript()
-    with Service(tmp_path, redis_server.url) as service:
-        commands = [command.replace(SHOWN_AT, service.url) for command, _ in steps]
+def test_the_readmes_transcript_is_what_happens(tmp_path):
+    """At the service to try, as `make run` starts it, on another port."""
+    steps, port = transcript(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    command, env = [sys.executable, "joip_share.py"], {"PORT": str(port)}
+    with Process(command, tmp_path / "log", cwd=ROOT, env=env):
+        wait_for(lambda: requests.get(f"{url}/readyz", timeout=5).ok)
+        commands = [command.replace(SHOWN_AT, url) for command, _ in steps]
         outputs = run(commands, tmp_path)
-    printed = [output.replace(service.url, SHOWN_AT) for output in outputs]
+    printed = [output.replace(url, SHOWN_AT) for output in outputs]
     for (command, shown), output in zip(steps, printed, strict=True):
         assert plain(output) == plain(shown), command
 

@@ -241,7 +241,7 @@ def test_a_kept_connection_is_kept(service):
 
 OTHERS = {
     "waitress-serve": "--listen=127.0.0.1:{port} --call joip_share:create_app",
-    "gunicorn": "--bind=127.0.0.1:{port} --threads=8 joip_share:create_app()",
+    "gunicorn": "--bind=127.0.0.1:{port} --preload --threads=8 joip_share:create_app()",
 }
 
 
@@ -264,3 +264,15 @@ def test_any_wsgi_server_serves_it_and_stops_in_its_own_way(tmp_path, redis_url,
         server.process.terminate()
         assert server.process.wait(20) in (0, -signal.SIGTERM)
     assert "Traceback" not in server.said()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_under_any_wsgi_server_a_missing_setting_is_one_line(name):
+    command = [BIN / name, *OTHERS[name].format(port=free_port()).split()]
+    ended = subprocess.run(
+        command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, timeout=20, check=False,
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    said = ended.stdout + ended.stderr
+    assert said == "joip_share: REDIS_URL and PUBLIC_URL must be set\n"
