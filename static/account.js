@@ -100,6 +100,7 @@ async function main() {
     if ("delete" in target.dataset) deleteToken(target.closest("li"));
   });
   document.getElementById("ask-delete").addEventListener("click", deleteAccount);
+  api.ready("account");
 }
 
 main();

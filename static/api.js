@@ -146,6 +146,11 @@ export function clear(form) {
   }
 }
 
+/** Let those controls below `root` be used that had to wait for a script of this name. */
+export function ready(name, root = document) {
+  for (const control of root.querySelectorAll(`[data-waits=${name}]`)) control.disabled = false;
+}
+
 /** Run a task once at a time for a button; it keeps its focus meanwhile. */
 export async function busy(button, task) {
   if (button.getAttribute("aria-busy") === "true") return;

@@ -8,16 +8,19 @@ const SHOWN = 6; // pictures of each version
 
 const same = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 
+/** What the API answers of a slideshow but its pictures, as the editor's fields read it. */
+export const words = ({ title, description, intervalMin, intervalMax, transition }) => ({
+  title: title.trim(),
+  description: description.replace(/\r\n?/g, "\n").trim(),
+  intervalMin, intervalMax, transition,
+});
+
 /** The writable members of what the API answers, as the editor reads them. */
-export function writable({ session, media }) {
-  const { intervalMin, intervalMax, transition, thumbnail } = session;
-  return {
-    title: session.title.trim(),
-    description: session.description.replace(/\r\n?/g, "\n").trim(), // as a field has it
-    intervalMin, intervalMax, transition, thumbnail,
-    media: media.map(writableItem),
-  };
-}
+export const writable = ({ session, media }) => ({
+  ...words(session),
+  thumbnail: session.thumbnail,
+  media: media.map(writableItem),
+});
 
 function writableItem({ mediaUrl, type, caption, thumbnail, captions }) {
   const own = type === "video" && captions;

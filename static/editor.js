@@ -243,7 +243,6 @@ function listenAsOwner() {
     saving(() => (location = event.target.href))();
   });
   const share = document.getElementById("share-it");
-  share.disabled = false;
   share.addEventListener("click", () => api.busy(share, () => links.share()));
   document.getElementById("ask-delete").addEventListener("click", async () => {
     const title = document.getElementById("heading").textContent;
@@ -283,14 +282,15 @@ async function main() {
   cards.show(items);
   cover.show(given ? given.thumbnail : undefined, items);
   cover.follow(items);
-  saved = read();
+  // Not what was typed before this script was here, or was kept over a reload.
+  saved = { ...read(), ...(given ? conflict.words(given) : { title: "", description: "" }) };
   listen();
   if (given) {
     links = loaded.share.panel({ api, dialogs, dates, clipboard: loaded.links, save, keepUp });
     listenAsOwner();
     tellCreated();
   }
-  document.getElementById("save").disabled = false;
+  api.ready("editor");
   const when = ({ at }) => dates.moment(at);
   draft.offer(document.getElementById("draft"), { isNews, when, restore, changed });
   changed();

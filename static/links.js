@@ -40,6 +40,7 @@ document.addEventListener("click", ({ target }) => {
 async function main() {
   offerShareSheet(document);
   api = await import(document.querySelector("[data-part=api]").href);
+  api.ready("links");
 }
 
 main();

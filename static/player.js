@@ -79,9 +79,18 @@ leave.addEventListener("click", (event) => {
   goBack();
 });
 
+/** A module did not come. Text and link, which loads this page again, are the page's own. */
+function giveUp() {
+  player.className = "player over";
+  part("wheel").hidden = true;
+  for (const id of ["message", "message-link"]) part(id).hidden = false;
+}
+
 const links = [...document.querySelectorAll("link[data-part]")];
 Promise.all(links.map(({ href }) => import(href))).then((loaded) => {
   const modules = Object.assign({}, ...loaded);
   const parts = makeShow(modules);
   start(parts, addControls(parts, modules));
-}, () => (part("message").hidden = false)); // its text is the page's own
+  modules.ready("player");
+  player.classList.remove("loading");
+}, giveUp);

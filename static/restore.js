@@ -34,7 +34,9 @@ async function restore(api, file) {
 
 async function main() {
   const api = await import(document.querySelector("[data-part=api]").href);
-  input.addEventListener("change", () => input.files[0] && restore(api, input.files[0]));
+  const take = () => input.files[0] && restore(api, input.files[0]);
+  input.addEventListener("change", take);
+  take(); // what was chosen before this script was here
 }
 
 main();

@@ -83,6 +83,7 @@ class Panel {
     this.node.replaceWith(node);
     this.dates.localize(node);
     this.clipboard.offerShareSheet(node);
+    for (const script of ["editor", "links"]) this.api.ready(script, node);
     document.getElementById("share-it").textContent = "Share";
     document.getElementById("editor").classList.remove("created");
     const link = code ? node.querySelector(`[data-code="${code}"]`) : node;

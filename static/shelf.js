@@ -72,6 +72,7 @@ async function fetchRest() {
 function add(tiles) {
   for (const tile of tiles) {
     dates.localize(tile);
+    api.ready("shelf", tile);
     shelf.append(tile);
   }
 }
@@ -161,6 +162,7 @@ async function main() {
   finder.addEventListener("input", find);
   finder.addEventListener("submit", (event) => event.preventDefault());
   shelf.addEventListener("click", act);
+  api.ready("shelf");
   arrange(); // by what the browser kept over a reload
 }
 

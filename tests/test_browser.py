@@ -275,6 +275,24 @@ def visited(gallery):
     ]  # fmt: skip
 
 
+def test_no_button_pretends_to_work_where_its_script_is_not(live, person, gallery):
+    """Not yet, or without JavaScript never; forms that are posted to a page work."""
+    people = {who: person(live, java_script_enabled=False)
+              for who in ("stranger", "newcomer", "owner")}  # fmt: skip
+    people["owner"].borrow(gallery)
+    people["newcomer"].borrow(gallery.newcomer)
+    player = ("player", f"/shared/{gallery.code}/play", "owner")
+    for name, path, who in [*visited(gallery), player]:
+        someone = people[who]
+        someone.expected += EXPECTED
+        someone.go(path)
+        for box in someone.locator("details > summary").all():
+            box.press("Enter")
+        buttons = someone.locator("button:visible:enabled")
+        posting = someone.locator("form[action] button:visible:enabled")
+        assert buttons.count() == posting.count(), name
+
+
 LOOKS = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from media_server import FILM
 from pages import owner_of, picture, pictures, saved, slideshow
 from people import NARROW
-from servers import Client
+from servers import Client, wait_for
 
 pytest_plugins = ["browsing"]
 
@@ -385,6 +385,21 @@ def sent(someone, act):
     with someone.expect_request(lambda request: request.method == "PATCH") as request:
         act()
     return request.value.post_data_json
+
+
+def test_what_is_typed_before_the_script_is_there_is_an_unsaved_change(
+    live, person, owner
+):
+    early, held = person(live).borrow(owner), []
+    early.context.route("**/editor-cards.js*", lambda route: held.append(route))
+    early.page.goto(early.url + owner.path, wait_until="commit")
+    early.get_by_label("Title").fill("Six hours")
+    expect(early.get_by_role("button", name="Save")).to_be_disabled()
+    wait_for(lambda: early.evaluate("1") and held, what="the module")
+    held[0].continue_()
+    expect(early.locator("#state")).to_have_text("Unsaved changes")
+    save(early)
+    assert saved(owner)["session"]["title"] == "Six hours"
 
 
 def test_control_s_saves_and_sends_only_what_changed(editor, owner):

@@ -114,7 +114,16 @@ def at(viewer, place):
 
 def push(viewer, name, exact=False):
     """Press a button by keyboard, which reaches the controls while they hide, too."""
-    viewer.get_by_role("button", name=name, exact=exact).press("Enter")
+    button = viewer.get_by_role("button", name=name, exact=exact)
+    expect(button).to_be_enabled()
+    button.press("Enter")
+
+
+def stop_the_clock(viewer):
+    """From now on a page's timers wait for the test to move its clock, so that nothing
+    passes by while nobody looks; media and animations go on."""
+    viewer.clock.install(time=0)
+    viewer.clock.pause_at(1000)
 
 
 def seek(viewer, part):
@@ -162,7 +171,8 @@ def test_all_controls_fit_320_px_also_when_a_video_starts_muted(viewer, host, te
 
 
 def test_a_caption_is_readable_on_white_when_the_controls_are_hidden(viewer, host):
-    white = viewer(pictures(host, "white", caption="Fog over the lake"), **PHONE)
+    media = pictures(host, "white", caption="Fog over the lake")
+    white = viewer(media, reduced_motion="reduce", **PHONE)  # the words stand at once
     start(white, "1 / 1")
     idle(white)
     white.locator("#stage").evaluate("stage => { stage.style.background = 'white' }")
@@ -189,13 +199,16 @@ def test_the_first_tap_only_shows_the_controls_and_the_next_one_hides_them(
     viewer, host
 ):
     phone = viewer(pictures(host, "teal", "navy", "gold"), **PHONE)
+    stop_the_clock(phone)
     start(phone, "1 / 3")
     spot = phone.locator("#next").bounding_box()
     over_next = spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2
+    phone.clock.fast_forward(4_000)
     idle(phone)
     phone.touchscreen.tap(*over_next)
     awake(phone)
     at(phone, "1 / 3")
+    phone.clock.fast_forward(1_000)
     phone.touchscreen.tap(*over_next)
     at(phone, "2 / 3")
     phone.touchscreen.tap(180, 300)
@@ -204,15 +217,18 @@ def test_the_first_tap_only_shows_the_controls_and_the_next_one_hides_them(
 
 def test_a_tapped_button_does_not_keep_the_controls(viewer, host):
     phone = viewer(pictures(host, "teal", "navy"), **PHONE)
+    stop_the_clock(phone)
     start(phone, "1 / 2")
     phone.get_by_role("button", name="Next").tap()
     at(phone, "2 / 2")
+    awake(phone)
+    phone.clock.fast_forward(4_000)
     idle(phone)
 
 
 def test_a_focus_by_keyboard_and_a_pause_keep_the_controls(viewer, host):
     desk = viewer(pictures(host, "teal", "navy"))
-    desk.clock.install()
+    stop_the_clock(desk)
     start(desk, "1 / 2")
     desk.keyboard.press("Tab")
     desk.clock.fast_forward(10_000)
@@ -264,16 +280,54 @@ def test_a_double_tap_and_f_switch_fullscreen_and_the_button_says_so(viewer, hos
 # ----------------------------------------------------------------------------- patience
 
 
+CONTROLS = "#player .bar :is(button, input)"
+
+
+def test_what_plays_waits_for_its_modules_and_so_do_the_controls_as_one_sees(
+    viewer, host
+):
+    early, held = viewer(pictures(host, "teal", "navy"), **PHONE), []
+    early.context.route("**/player-show.js*", lambda route: held.append(route))
+    early.page.goto(early.url + early.path, wait_until="commit")
+    expect(early.locator("#wheel")).to_be_visible()
+    wait_for(lambda: early.evaluate("1") and held, what="the module")
+    for control in early.locator(CONTROLS).all():
+        expect(control).to_be_disabled()
+    expect(early.get_by_role("link", name="Leave the player")).to_be_visible()
+    for route in held:
+        route.continue_()
+    at(early, "1 / 2")
+    for control in early.locator(CONTROLS).all():
+        expect(control).to_be_enabled()
+    push(early, "Next")
+    at(early, "2 / 2")
+
+
+def test_where_a_module_does_not_come_the_page_can_be_loaded_again(viewer, host):
+    lost = viewer(pictures(host, "teal"))
+    lost.expected.append("player-show.js")
+    lost.context.route("**/player-show.js*", lambda route: route.abort())
+    lost.go(lost.path)
+    expect(lost.get_by_role("alert")).to_have_text(
+        "The player could not be loaded. Please load this page again."
+    )
+    lost.context.unroute("**/player-show.js*")
+    lost.get_by_role("link", name="Try again").click()
+    at(lost, "1 / 1")
+
+
 def test_a_slow_picture_is_waited_for_and_can_be_skipped(viewer, host):
     media = [
         {"mediaUrl": f"{host.url}/slow/picture/teal", "caption": "Slow"},
         *pictures(host, "navy"),
     ]
     patient = viewer(media)
-    patient.clock.install()
+    stop_the_clock(patient)
     patient.go(patient.path)
-    expect(patient.locator("#wheel")).to_be_visible()
     expect(patient.locator("#stage")).to_have_attribute("aria-busy", "true")
+    expect(patient.locator("#wheel")).to_be_hidden()
+    patient.clock.fast_forward(1_000)
+    expect(patient.locator("#wheel")).to_be_visible()
     patient.clock.fast_forward(5_000)
     expect(patient.get_by_role("status").first).to_contain_text("Still loading…")
     push(patient, "Skip")
@@ -291,10 +345,12 @@ def test_a_picture_that_takes_a_minute_is_skipped_and_tried_again(viewer, host):
         *pictures(host, "navy"),
     ]
     patient = viewer(media)
-    patient.clock.install()
+    stop_the_clock(patient)
     patient.go(patient.path)
-    expect(patient.locator("#wheel")).to_be_visible()
-    patient.clock.fast_forward(56_000)  # the rest by itself: a notice ends after 6 s
+    wait_for(lambda: patient.evaluate("1") and host.asked, what="the slow picture")
+    patient.clock.fast_forward(59_000)
+    at(patient, "1 / 2")
+    patient.clock.fast_forward(1_000)
     expect(patient.locator("#notice")).to_have_text(
         "“Slow” takes too long and is skipped for now."
     )
@@ -310,15 +366,23 @@ def test_a_video_is_shown_once_its_metadata_are_there_and_skipped_when_it_stalls
 ):
     media = [film(host, "/stall", caption="Waves"), *pictures(host, "navy")]
     patient = viewer(media)
-    patient.clock.install()
+    stop_the_clock(patient)
     start(patient, "1 / 2")
-    expect(patient.locator(".slide > video")).to_be_visible()
+    video = patient.locator(".slide > video")
+    expect(video).to_be_visible()
+    video.evaluate("""video => {
+      window.waiting = new Promise((done) => {
+        video.addEventListener("waiting", () => done(true));
+      });
+    }""")
     seek(patient, 0.95)
+    assert patient.evaluate("waiting")
+    patient.clock.fast_forward(1_000)
     expect(patient.locator("#wheel")).to_be_visible()
-    patient.clock.fast_forward(12_000)
+    patient.clock.fast_forward(15_000)
     expect(patient.locator("#notice")).to_contain_text("“Waves” takes too long")
     at(patient, "2 / 2")
-    assert patient.locator("#wheel").is_hidden()
+    expect(patient.locator("#wheel")).to_be_hidden()
 
 
 def test_what_no_parser_takes_and_what_is_gone_are_skipped_by_name(viewer, host):
@@ -333,7 +397,6 @@ def test_what_no_parser_takes_and_what_is_gone_are_skipped_by_name(viewer, host)
         route.fulfill(json=answer)
 
     broken.context.route("**/api/shared/media/**", spoil)
-    said = broken.locator("#notice")
     broken.add_init_script("""addEventListener("DOMContentLoaded", () => {
       window.said = [];
       new MutationObserver(([{ target }]) => said.push(target.textContent))
@@ -341,9 +404,9 @@ def test_what_no_parser_takes_and_what_is_gone_are_skipped_by_name(viewer, host)
     })""")
     broken.go(broken.path)
     at(broken, "3 / 3")
-    expect(said).to_have_text("“gone by.jpg” could not be loaded and is skipped.")
     told = broken.evaluate("said")
-    assert "“début.jpg” could not be loaded and is skipped." in told
+    for name in ("début.jpg", "gone by.jpg"):
+        assert f"“{name}” could not be loaded and is skipped." in told
 
 
 def test_nothing_but_broken_media_says_so_and_try_again_goes_on(viewer, host):
@@ -540,11 +603,12 @@ def test_a_videos_captions_are_shown_where_their_host_allows_it(viewer, cors):
         deaf = viewer([film(host, captions=captions, caption="Waves")])
         deaf.expected += [] if cors else ["CORS", "film.webm"]
         start(deaf, "1 / 1")
+        push(deaf, "Pause")  # or its twenty seconds would pass
         button = deaf.get_by_role("button", name="Captions")
         if cors:
             expect(deaf.locator("#subtitles")).to_have_text("A wave comes in.")
             expect(deaf.locator("#subtitles b")).to_have_text("wave")
-            button.click()
+            push(deaf, "Captions")
             expect(deaf.locator("#subtitles")).to_be_hidden()
         else:
             expect(button).to_be_hidden()
@@ -617,6 +681,7 @@ def test_the_place_in_each_slideshow_is_kept(viewer, host):
     start(one, "1 / 3")
     push(one, "Next")
     expect(one.locator("#caption")).to_have_text("Navy")
+    stop_the_clock(one)
     one.reload()
     at(one, "2 / 3")
     expect(one.locator("#notice")).to_contain_text("Going on at 2 of 3.")
