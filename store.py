@@ -108,9 +108,8 @@ CREATE, READ, UPDATE = script("create"), script("read"), script("update")
 SUMMARY, STATS, REMOVE = script("summary"), script("stats"), script("remove")
 SHARE, SEAL, BIND = script("share"), script("seal"), script("bind")
 REVOKE, RESERVE, UNLIST = script("revoke"), script("reserve"), script("unlist")
-RELEASE = script("release")
 SIGN_IN, KEEP, RENEW = script("sign_in"), script("keep"), script("renew")
-LIST_LOGIN = script("list_login")
+RELEASE, LIST_LOGIN = script("release"), script("list_login")
 CHANGE_ACCOUNT, MOVE_EMAIL = script("change_account"), script("move_email")
 FORGET, TAKE, DEPART = script("forget"), script("take"), script("depart")
 ADD_TOKEN, CREDIT = script("add_token"), script("credit")
@@ -214,6 +213,7 @@ class Store:
         self._chosen = functools.lru_cache(PLACES_KNOWN)(_nothing_noted)
         self._referral_code = functools.lru_cache(10_000)(self._find_referral_code)
         self.visitor_key = functools.lru_cache(4)(self._visitor_key)
+        self._note_played = functools.lru_cache(PLACES_KNOWN)(self._list_played)
         self.known_visitor_key = functools.lru_cache(4)(self._known_visitor_key)
 
     def execute(self, *command: Any, durable: bool = False) -> Any:
@@ -932,7 +932,7 @@ class Store:
         name, _ = self._owner_told(row, told)
         noted, _, shown, updated, media = row
         if noted:
-            self._note_played(viewer, code, now)
+            self._note_played(viewer, code, now // 1800)
         session = SharedSession(
             *as_slideshow(shown),
             owner_name=name,
@@ -942,13 +942,13 @@ class Store:
         )
         return session, unpack_media(media)
 
-    def _note_played(self, user_id: str, code: str, now: int) -> None:
+    def _list_played(self, user_id: str, code: str, half_hour: int) -> None:
         """Keep what somebody played in their list, unless the link or they end: PLAY
-        has noted them, so that either the end finds this list or we see the end."""
+        has noted them, so either the end finds this list or we see the end."""
         keys = self.keys.user_keys(user_id, "played")
         session = functools.partial(self.keys.session, self._place(code).session_id)
         listed = ("HEXISTS", session("codes"), code)
-        note = [PLAYED(keys, code, now), ("EXISTS", session()), listed]
+        note = [PLAYED(keys, code, int(time.time())), ("EXISTS", session()), listed]
         noted, *standing = self.execute_many(note)
         if not noted:
             self.execute("ZREM", session("players"), user_id)

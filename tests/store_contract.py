@@ -572,10 +572,12 @@ class StoreContract:
         for each in (code, second):
             store.play_shared(each, guest.id, True)
         store.play_shared(code, owner.id, True)
-        assert {row.share_code for row in store.played(guest.id)} == {code}
+        assert {row.share_code for row in store.played(guest.id)} == {code, second}
         assert store.played(guest.id)[0].title == "A walk"
         assert store.played(owner.id) == []
         store.revoke(session_id, owner.id, code)
+        assert [row.share_code for row in store.played(guest.id)] == [second]
+        store.delete_session(session_id, owner.id)
         assert store.played(guest.id) == []
 
     def test_the_key_of_the_day_is_one_for_all_processes(self, store):
