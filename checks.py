@@ -45,6 +45,7 @@ class Checks(Looks):
         (r"login:([^:]+)", ("GET",), "_login"),
         (r"awaited:([^:]+)", ("SMEMBERS",), "_awaited"),
         (r"(visitors:key:.+|probe|limits:[^:]+:.+)", ("GET",), "_fleeting"),
+        (r"(signing-key)", ("GET",), ""),
         (r"(session:last-id|limits:key|importing)", ("GET",), "_old"),
         (r"(journal)", ROWS, "_old"),
         (r"session:\{([0-9]+)\}", ("HGETALL",), "_session"),

@@ -126,7 +126,8 @@ def redis_state(store: Store) -> str:
     """ "ok", or why Redis is of no use."""
     try:
         with store.link.deadline(1):
-            store.execute("SET", store.keys.probe, 1, "EX", 60)
+            probe = ("SET", store.keys.probe, 1, "EX", 60)
+            store.execute_many([probe], durable=True)
             refuse_unknown_data(store)
     except StoreUnavailable as error:
         return reason(error)
@@ -148,6 +149,7 @@ REASONS = {
     "MasterNotFoundError": "no Sentinel names its master",
     "NOAUTH": "wants a password",
     "NOPERM": "its user may not do what is needed",
+    "NotReplicated": "too few replicas",
     "TimeoutError": "no answer within a second",
     "WRONGPASS": "wrong user or password",
 }

@@ -265,6 +265,8 @@ KEYS = [
     f"session:{{<walk>}}:visitors:{DAY}",
     f"session:{{<walk>}}:viewers:{DAY}",
     f"visitors:key:{DAY}",
+    "signing-key",
+    "probe",
     "user:{<owner>}",
     *(f"user:{{<owner>}}:{part}" for part in USER_PARTS if part != "played"),
     f"user:{{<owner>}}:clickers:{DAY}",

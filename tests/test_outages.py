@@ -92,7 +92,7 @@ FAULTS = {
     "away": Fault(away, ALL, "unavailable"),
     "hung": Fault(lambda bed: hung(bed.server), ALL, "unavailable"),
     "loading": Fault(loading, ALL, "loading its data"),
-    "busy": Fault(lambda bed: busy(bed.client), ALL, "unavailable"),
+    "busy": Fault(lambda bed: busy(bed.client), ALL, "busy with a script"),
     "cut off": Fault(
         lambda bed: replica_of_nobody(bed.client, "no"), ALL, "read-only replica"
     ),
@@ -195,6 +195,37 @@ def test_what_is_looked_at_meanwhile_is_not_counted_and_a_metric_tells(bed, name
     assert (world.stats(), uncounted()) == (before, told + 2)
     world.stranger.get(world.link)
     assert world.stats()["opens"] == 2
+
+
+def test_what_too_few_replicas_have_is_not_acknowledged_and_may_be_repeated(
+    bed, tmp_path
+):
+    world = World.within(application(bed))
+    app = joip_share.create_app(
+        joip_share.Settings(redis_url=bed.server.url, redis_wait=1)
+    )
+    owner = Visitor(app)
+    owner.client.set_cookie("connect.sid", world.owner.get_cookie("connect.sid").value)
+    path = f"/api/sessions/{world.session_id}"
+
+    def writes():
+        """What is answered to one write of each kind, and by /readyz."""
+        poster = owner.post(f"{path}/share", json={"label": "Poster"})
+        renamed = owner.patch(path, json={"title": "A run"})
+        return [a.status_code for a in (poster, renamed, owner.get("/readyz"))]
+
+    assert writes() == [503] * 3
+    assert owner.get("/readyz").json["checks"]["redis"] == "too few replicas"
+    assert Visitor(app).get(f"/api/shared/{world.code}/preview").status_code == 200
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    leader = f"127.0.0.1 {bed.server.port}"
+    with RedisServer(folder, "--replicaof", leader) as replica:
+        wait_for(lambda: replica.client.info()["master_link_status"] == "up")
+        wait_for(lambda: writes() == [200] * 3)
+        assert len(owner.get(path).json["shares"]) == 2
+    assert owner.delete(path).status_code == 503
+    assert owner.delete(path).status_code == 404
 
 
 # The service as a process of its own.
