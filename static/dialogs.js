@@ -2,10 +2,12 @@
 
 const close = (dialog) => (dialog.close ? dialog.close() : dialog.removeAttribute("open"));
 
-/** Show a dialog; iOS before 15.4 knows none and shows it as part of the page. */
+/** Show a dialog; iOS before 15.4 knows none and shows a box that lies over the page. */
 export function open(dialog) {
-  if (dialog.showModal) dialog.showModal();
-  else dialog.setAttribute("open", "");
+  if (dialog.showModal) return dialog.showModal();
+  dialog.setAttribute("open", "");
+  dialog.classList.add("afloat");
+  return dialog.querySelector("[autofocus], input, button").focus();
 }
 
 /**

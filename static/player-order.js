@@ -37,7 +37,7 @@ export class Order {
   }
 
   /** The index of the item at a position of the order. */
-  at(position) {
+  indexAt(position) {
     return this.items[position];
   }
 

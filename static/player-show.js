@@ -39,7 +39,7 @@ export class Show extends EventTarget {
   }
 
   get index() {
-    return this.order.at(this.position);
+    return this.order.indexAt(this.position);
   }
 
   get playing() {
@@ -237,7 +237,7 @@ export class Show extends EventTarget {
 
   /** Load what comes next, where that is known. */
   #prepareNext() {
-    const next = this.order.at(this.position + 1);
+    const next = this.order.indexAt(this.position + 1);
     if (next !== undefined) this.media.prepare(next);
     else if (this.repeated && !this.order.shuffled) this.media.prepare(0);
   }

@@ -17,6 +17,21 @@ ARGS = [
 PATIENCE = 15_000  # ms
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
+# Makes chromium an iPhone of 2021: what that has not.
+OLD = """
+  const without = (object, ...names) => names.forEach((name) => delete object[name]);
+  without(Document.prototype, ...Object.getOwnPropertyNames(Document.prototype)
+    .filter((name) => /fullscreen/i.test(name)));
+  without(HTMLDialogElement.prototype, "showModal", "close", "open");
+  without(Navigator.prototype, "wakeLock", "mediaSession", "share", "userActivation");
+  without(Array.prototype, "at", "findLast", "toSorted");
+  without(URL, "canParse", "parse");
+  without(Object, "hasOwn", "groupBy");
+  without(HTMLElement.prototype, "inert", "popover");
+  without(SubmitEvent.prototype, "submitter");
+  without(window, "structuredClone");
+"""
+
 
 class Person:
     """Somebody with cookies of their own; whatever the console complains of is kept."""

@@ -13,7 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from media_server import MediaServer
 from pages import PASSWORD
-from people import ARGS, NARROW, PATIENCE, WIDE, contrast
+from people import ARGS, NARROW, OLD, PATIENCE, WIDE, contrast
 from servers import ROOT, Client, need, wait_for
 
 SHOTS = ROOT / "screenshots"
@@ -478,16 +478,7 @@ def test_the_screen_stays_on_while_something_plays(viewer, host):
     wait_for(lambda: awake.evaluate(held)[-1], what="the lock, back again")
 
 
-OLD = """
-  for (const name of Object.getOwnPropertyNames(Document.prototype)) {
-    if (/fullscreen/i.test(name)) delete Document.prototype[name];
-  }
-  delete HTMLDialogElement.prototype.showModal;
-  for (const name of ["wakeLock", "mediaSession", "share", "userActivation"]) {
-    delete Navigator.prototype[name];
-  }
-  delete URL.canParse;
-  delete HTMLElement.prototype.inert;
+FORBIDDEN = """
   Object.defineProperty(window, "localStorage", {
     get() { throw new DOMException("", "SecurityError") },
   });
@@ -496,7 +487,7 @@ OLD = """
 
 def test_it_plays_on_an_old_iphone_that_forbids_storage(viewer, host):
     old = viewer([*pictures(host, "teal", "navy"), film(host)], **PHONE)
-    old.add_init_script(OLD)
+    old.add_init_script(OLD + FORBIDDEN)
     start(old, "1 / 3")
     expect(old.locator("#fullscreen")).to_be_hidden()
     push(old, "Overview")
