@@ -30,6 +30,13 @@ def redis_server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory):
+    """A Redis for the services of a module."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
 @pytest.fixture
 def real_redis(redis_server):
     """A client of the real server, emptied; a new one, for its pool is bounded."""
@@ -142,6 +149,14 @@ class World:
         """A world at a service's URL, one of many there."""
         return cls(lambda: Client(url), mark=os.urandom(8).hex())
 
+    def anew(self):
+        """The same people in the same application, with a session that nobody has seen,
+        and a new stranger."""
+        self.session_id = self.owner.make_session()
+        self.code = self.owner.share(self.session_id)["shareCode"]
+        self.stranger = self.newcomer()
+        return self
+
     @property
     def store(self):
         """The application's store."""
@@ -162,6 +177,13 @@ class World:
 def world(app):
     """A world of its own, in memory."""
     return World.within(app)
+
+
+@pytest.fixture(scope="module")
+def town():
+    """A world for all tests of a module, in memory; `anew` makes it fit for another."""
+    settings = joip_share.Settings(ratelimit_enabled=False)
+    return World.within(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import fakeredis
 import pytest
 import requests
 
@@ -26,20 +25,10 @@ PREVIEWS = ["/shared/{}", "/api/shared/{}/preview"]
 DAY = 86_400
 
 
-@pytest.fixture(scope="module")
-def town():
-    """One application for all tests here."""
-    settings = joip_share.Settings(ratelimit_enabled=False)
-    return World.within(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
-
-
 @pytest.fixture
 def world(town):
     """The same people, with a session that nobody has seen, and a new stranger."""
-    town.session_id = town.owner.make_session()
-    town.code = town.owner.share(town.session_id)["shareCode"]
-    town.stranger = town.newcomer()
-    return town
+    return town.anew()
 
 
 def stats(world, days=30):

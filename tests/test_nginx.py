@@ -16,17 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 import headers
-from servers import (
-    ROOT,
-    Client,
-    Load,
-    Nginx,
-    RedisServer,
-    Service,
-    free_port,
-    need,
-    wait_for,
-)
+from servers import ROOT, Client, Load, Nginx, Service, free_port, need, wait_for
 
 PUBLIC_URL = "http://share.example.org"
 OUTSIDE = "127.9.9.9"  # as a client's address: all of 127.0.0.0/8 is this machine
@@ -61,12 +51,6 @@ class Site(contextlib.ExitStack):
             wait=wait,
             **self.settings,
         )
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory):
-    with RedisServer(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis.url
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,9 @@ import fakeredis
 import pytest
 
 import joip_share
-from conftest import Visitor, World
+from conftest import Visitor
 
 HOST = "http://127.0.0.1:8000"  # PUBLIC_URL of the app under test
-
-
-@pytest.fixture(scope="module")
-def town():
-    """One application for all tests here."""
-    settings = joip_share.Settings(ratelimit_enabled=False)
-    return World.within(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
 
 
 def shared(world, **given):

@@ -2,29 +2,16 @@
 
 from urllib.parse import quote
 
-import fakeredis
 import pytest
 
-import joip_share
-from conftest import World
 from shown import visit
-
-
-@pytest.fixture(scope="module")
-def town():
-    """One application for all tests here."""
-    settings = joip_share.Settings(ratelimit_enabled=False)
-    return World.within(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
 
 
 @pytest.fixture
 def world(town):
     """The same owner, with a new session and a new stranger; a guest hands the link
     on, so that it is not their credit that a link without a code would give."""
-    town.session_id = town.owner.make_session()
-    town.code = town.owner.share(town.session_id)["shareCode"]
-    town.stranger = town.newcomer()
-    return town
+    return town.anew()
 
 
 # What follows /shared/ in a link that has {code} in it, and the guest's {r}.

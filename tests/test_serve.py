@@ -19,19 +19,11 @@ from servers import (
     Client,
     PlainService,
     Process,
-    RedisServer,
     Service,
     free_port,
     hand_over,
     wait_for,
 )
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory):
-    """A Redis for the services of this module."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture(scope="module")

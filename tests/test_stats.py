@@ -4,12 +4,10 @@ import csv
 import io
 import re
 
-import fakeredis
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import joip_share
 from clock import today
 from conftest import World
 from records import Visit
@@ -20,20 +18,10 @@ COUNTERS = ["opens", "views", "visitors", "plays", "signups"]
 LINK_COUNTERS = ["opens", "visitors", "plays", "signups"]
 
 
-@pytest.fixture(scope="module")
-def town():
-    """One application for all tests here."""
-    given = joip_share.Settings(ratelimit_enabled=False)
-    return World.within(joip_share.create_app(given, fakeredis.FakeStrictRedis()))
-
-
 @pytest.fixture
 def world(town):
     """The same people, with a session that nobody has seen, and its numbers' path."""
-    town.session_id = town.owner.make_session()
-    town.code = town.owner.share(town.session_id)["shareCode"]
-    town.stranger = town.newcomer()
-    town.path = f"/api/sessions/{town.session_id}/stats"
+    town.anew().path = f"/api/sessions/{town.session_id}/stats"
     return town
 
 

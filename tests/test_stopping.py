@@ -12,25 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from servers import (
-    ROOT,
-    Client,
-    Load,
-    PlainService,
-    RedisServer,
-    Service,
-    free_port,
-    wait_for,
-)
+from servers import ROOT, Client, Load, PlainService, Service, free_port, wait_for
 
 WITHIN = 15  # seconds; then systemd would kill it
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory):
-    """A Redis for the services of this module."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture
