@@ -459,20 +459,12 @@ class Store:
     def keep_login(self, login_id: str, user_id: str, value: bytes, hash_: str) -> None:
         """Write a new login of an account, whose password had this hash when it was
         checked ("" where none was). Raises UserNotFound, WrongPassword."""
-        keys, now = self.keys, int(time.time())
-        logins = keys.user(user_id, "logins")
-        announce = SIGN_IN(
-            keys.user_keys(user_id, "logins"),
-            login_id,
-            now,
-            hash_,
-            LOGIN_SECONDS,
-            self.limits.logins,
-        )
+        keys, most = self.keys.user_keys(user_id, "logins"), self.limits.logins
+        now = int(time.time())
+        announce = SIGN_IN(keys, login_id, now, hash_, LOGIN_SECONDS, most)
         self._end_logins(user_id, self.execute(*announce))
-        login = keys.login(login_id)
-        written = KEEP([login], value, LOGIN_SECONDS)
-        listed = ("ZSCORE", logins, login_id)
+        written = KEEP([self.keys.login(login_id)], value, LOGIN_SECONDS)
+        listed = ("ZSCORE", keys[1], login_id)
         commands = [written, listed, self._look_again(user_id)]
         _, score, account = self.execute_many(commands, durable=True)
         if not float(score or 0) or not _stands(account):
@@ -639,15 +631,8 @@ class Store:
         """A page of the user's sessions, newest first, and where the next one begins.
         Ids grow with time, so they order the set, and page it without a gap. What a
         deletion that was cut short has left is finished here."""
-        listed = self.execute(
-            "ZREVRANGEBYSCORE",
-            self.keys.user(user_id, "sessions"),
-            f"({before}",
-            "-inf",
-            "LIMIT",
-            0,
-            limit + 1,
-        )
+        key, page = self.keys.user(user_id, "sessions"), ("LIMIT", 0, limit + 1)
+        listed = self.execute("ZREVRANGEBYSCORE", key, f"({before}", "-inf", *page)
         ids = [int(i) for i in listed]
         shown, more = ids[:limit], ids[limit:]
         replies = self.execute_many([SUMMARY(self._session_keys(i)) for i in shown])
@@ -784,22 +769,30 @@ class Store:
 
         The link is bound to the account that has the email, or waits for the first one
         to come: it is noted as awaited before it is listed, and only then looked
-        whether there is one; who comes looks at that note after having the email.
+        whether there is one; who comes looks at that note after having the email. As
+        much is asked and written for nobody, so that the time it takes tells nothing.
         """
-        audience = BY_EMAIL + email_digest(email)
-        code = self._share(session_id, user_id, audience, email)
+        digest, holder = email_digest(email), ""
+        code = self._share(session_id, user_id, BY_EMAIL + digest, email)
         with contextlib.suppress(UserNotFound):
-            self.adopt(self.account_by_email(email))
+            holder = self.account_by_email(email).id
+        bind = BIND(self._session_keys(session_id), code, holder)
+        found = ("SREM", self.keys.awaited(digest), code if holder else "")
+        self.execute_many([bind, found], durable=True)
         return code
 
     def adopt(self, account: Account) -> None:
-        """Bind to an account the links that waited for its email, for good."""
+        """Bind to an account the links that waited for its email, for good: many in a
+        round trip, for anybody may make thousands."""
         awaited = self.keys.awaited(email_digest(account.email))
-        for code in [code.decode() for code in self.execute("SMEMBERS", awaited)]:
-            with contextlib.suppress(NotShared):
-                keys = self._session_keys(self._place(code).session_id)
-                if self.execute(*BIND(keys, code, account.id), durable=True):
-                    self.execute("SREM", awaited, code)
+        for waiting in self._chunks(("SMEMBERS", awaited)):
+            codes = [code.decode() for code in waiting]
+            places = self.execute_many([("GET", self.keys.share(c)) for c in codes])
+            at = {c: int(i) for c, i in zip(codes, places, strict=True) if i}
+            binds = [BIND(self._session_keys(i), c, account.id) for c, i in at.items()]
+            bound = zip(at, self.execute_many(binds, durable=True), strict=True)
+            strike = [("SREM", awaited, code) for code, here in bound if here]
+            self.execute_many(strike)
 
     def _share(
         self, session_id: int, user_id: str, audience: str, email: str = ""

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import fakeredis
@@ -12,6 +13,7 @@ import joip_share
 from conftest import Visitor, World
 from servers import Client, mentions
 from shown import visit
+from store import email_digest
 
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
@@ -319,6 +321,39 @@ def test_it_is_not_told_whether_there_is_an_account(world, session):
     personal = [link for link in links(world).values() if link["email"]]
     assert [link["userId"] for link in personal] == [None, None]
     assert world.guest.user["id"] not in world.owner.get(session).text
+
+
+def test_nor_by_the_time_that_it_takes(live, live_world):
+    """As much is asked of Redis, and written there, the first time and later."""
+    emails = live_world.guest.user["email"], "nobody@example.com"
+
+    def asked(email):
+        live.redis.config_resetstat()
+        live_world.owner.share(live_world.session_id, email=email)
+        stats = live.redis.info("commandstats")
+        return {name: told["calls"] for name, told in stats.items()}
+
+    for _ in range(3):
+        known, unknown = map(asked, emails)
+        assert known == unknown
+
+
+def test_thousands_of_links_may_wait_for_who_comes(world, monkeypatch):
+    """Anybody may make them; else a sign-up would take seconds, and be refused."""
+    code = share(world, email="later@example.com")
+    nowhere = [str(uuid.uuid4()) for _ in range(2000)]
+    waiting = world.store.keys.awaited(email_digest("later@example.com"))
+    world.store.execute("SADD", waiting, *nowhere)
+    link, exchanges = world.store.link, []
+    execute_many = link.execute_many
+    monkeypatch.setattr(
+        link,
+        "execute_many",
+        lambda *given, **more: exchanges.append(1) or execute_many(*given, **more),
+    )
+    later = newcomer(world, "later@example.com")
+    assert len(exchanges) < 100
+    assert played_by(later, code) == [200, 200, 200]
 
 
 # What each link counted
