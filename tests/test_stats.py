@@ -21,8 +21,9 @@ LINK_COUNTERS = ["opens", "visitors", "plays", "signups"]
 @pytest.fixture
 def world(town):
     """The same people, with a session that nobody has seen, and its numbers' path."""
-    town.anew().path = f"/api/sessions/{town.session_id}/stats"
-    return town
+    world = town.anew()
+    world.path = f"/api/sessions/{world.session_id}/stats"
+    return world
 
 
 def told(world, query=""):
