@@ -151,8 +151,8 @@ def test_the_services_redis_user_may_do_all_that_the_service_does(tmp_path, ship
         for body in ({"email": "guest@example.org"}, {"label": "a poster"}):
             owner.share(session, **body)
         page = guest.get(f"/shared/{code}")
-        beacon = dict(re.findall(r'data-(seen|token)="([^"]+)"', page.text))
-        assert guest.post(beacon["seen"], json={"token": beacon["token"]}).ok
+        message = dict(re.findall(r'data-(seen|token)="([^"]+)"', page.text))
+        assert guest.post(message["seen"], json={"token": message["token"]}).ok
         guest.sign_up("guest@example.org")
         wrong = {"email": "guest@example.org", "password": "quite wrong"}
         assert guest.post("/api/login", json=wrong).status_code == 401

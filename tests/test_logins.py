@@ -453,7 +453,7 @@ def test_where_nobody_asks_who_is_there_redis_is_asked_nothing(
     assert counts == {}
 
 
-def test_a_beacon_without_a_token_and_oembed_look_no_login_up(
+def test_a_message_without_a_token_and_oembed_look_no_login_up(
     live, commands, signed_in
 ):
     share_url = f"{live.url}/shared/{signed_in.code}"

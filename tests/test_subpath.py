@@ -91,7 +91,7 @@ def test_scripts_learn_the_path_from_the_page(owner):
         assert 'data-base="/joip"' in owner.get(path).text
 
 
-def test_the_beacon_goes_below_the_path(owner, stranger):
+def test_a_pages_message_goes_below_the_path(owner, stranger):
     page = stranger.get(f"/shared/{owner.code}").text
     seen = f"/joip/api/shared/{owner.code}/seen"
     assert f'data-seen="{seen}"' in page
