@@ -14,7 +14,7 @@ import pytest
 import joip_share
 import store
 from conftest import Visitor
-from servers import ROOT, Client
+from servers import Client
 from shown import show
 
 BASES = ["https://joip.example", "https://joip.example/joip"]
