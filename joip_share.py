@@ -98,6 +98,7 @@ from limits import (
     FAILURES_OF_BOTH,
     FAILURES_OF_EMAIL,
     FAILURES_OF_NETWORK,
+    LINKS,
     REGISTRATIONS,
     WRITES,
     Attempts,
@@ -1275,14 +1276,15 @@ def delete_session(user_id: str, session_id: int) -> Response:
 def share_session(user_id: str, session_id: int) -> Response:
     """The session's link for an audience, made on first demand."""
     wanted = read_body(ShareRequest, optional=True)
+    if wanted != ShareRequest():  # a session has one link for everyone, and many others
+        enforce([(LINKS, user_id)])
     try:
         code = share_for(wanted, session_id, user_id)
     except NotOwner:
         raise Problem("NOT_OWNER_SHARE") from None
     application().metrics.shares.inc()
-    referral_code = store().referral_code(user_id)
-    link = share_url(code, referral_code)
-    return json_response(ShareAnswer(code, link, referral_code))
+    own = store().referral_code(user_id)
+    return json_response(ShareAnswer(code, share_url(code, own), own))
 
 
 def share_for(wanted: ShareRequest, session_id: int, user_id: str) -> str:

@@ -19,4 +19,5 @@ FAILURES_OF_BOTH = Limit("login", 5, 900)
 FAILURES_OF_NETWORK = Limit("login-network", 30, 900)
 FAILURES_OF_EMAIL = Limit("login-email", 100, 900)
 WRITES = Limit("writes", 60, 60)
+LINKS = Limit("links", 2000, 3600)  # as many as one may have take more than Redis has
 Attempts = list[tuple[Limit, str]]

@@ -6,6 +6,7 @@ test_passwords.py and test_accounts.py. docs/security.md has the whole table.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -129,6 +130,63 @@ def test_an_account_writes_60_times_a_minute(new_visitor):
     assert world.guest.post("/api/sessions", json={"title": "x"}).status_code == 201
     assert world.owner.get(path).json["session"]["title"] == "58"
     assert world.owner.delete(path).status_code == 204
+
+
+def test_an_account_makes_2000_links_an_hour(new_visitor, monkeypatch):
+    """Each takes more than a kilobyte, and a session may have a thousand."""
+    assert (joip_share.LINKS.amount, joip_share.LINKS.seconds) == (2000, 3600)
+    few = dataclasses.replace(joip_share.LINKS, amount=3)
+    monkeypatch.setattr(joip_share, "LINKS", few)
+    app = joip_share.create_app(joip_share.Settings(), fakeredis.FakeStrictRedis())
+    world = World.within(app)
+    path = f"/api/sessions/{world.session_id}/share"
+    for label in "abc":
+        assert world.owner.post(path, json={"label": label}).status_code == 200
+    for body in ({"label": "d"}, {"email": "x@example.com"}, {"userId": "x"}):
+        answer = world.owner.post(path, json=body)
+        refused(answer, 429, "RATE_LIMITED")
+        assert answer.headers["X-RateLimit-Limit"] == "3"
+    for _ in range(5):
+        assert world.owner.post(path).status_code == 200
+
+
+def quota(**more):
+    """A world with little room."""
+    settings = joip_share.Settings(ratelimit_enabled=False, **more)
+    return World.within(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
+
+
+def test_an_account_has_so_many_sessions_and_no_more():
+    world = quota(max_sessions=2)
+    world.owner.make_session()
+    answer = world.owner.post("/api/sessions", json={"title": "x"})
+    assert "2" in refused(answer, 409, "LIMIT_REACHED")["message"]
+    assert world.guest.post("/api/sessions", json={"title": "x"}).status_code == 201
+    path = f"/api/sessions/{world.session_id}"
+    assert world.owner.patch(path, json={"title": "y"}).status_code == 200
+    assert world.owner.delete(path).status_code == 204
+    assert world.owner.post("/api/sessions", json={"title": "x"}).status_code == 201
+
+
+def test_an_account_takes_so_much_room_and_no_more():
+    world = quota(max_megabytes=1)
+    path = f"/api/sessions/{world.session_id}"
+    large = [
+        {"mediaUrl": f"https://example.org/{noise(1800)}", "caption": noise(400)}
+        for _ in range(250)
+    ]
+    new = {"title": "x", "media": large}
+    made = [world.owner.post("/api/sessions", json=new) for _ in range(4)]
+    statuses = [answer.status_code for answer in made]
+    assert statuses == [201] * 2 + [409] * 2
+    assert "1 MB" in refused(made[-1], 409, "LIMIT_REACHED")["message"]
+    refused(world.owner.patch(path, json=new), 409, "LIMIT_REACHED")
+    assert world.owner.get(path).json["session"]["title"] == "A walk"
+    first = f"/api/sessions/{made[0].json['id']}"
+    assert world.owner.patch(first, json={"media": large[:1]}).status_code == 200
+    assert world.owner.patch(path, json=new).status_code == 200
+    assert world.owner.delete(path).status_code == 204
+    assert world.owner.post("/api/sessions", json=new).status_code == 201
 
 
 # What is stored
