@@ -877,7 +877,7 @@ def kind_of_page(code: str, token: str) -> str:
     or by a host whose clock is a little ahead and says tomorrow."""
     for ago in (0, 1, -1):
         with contextlib.suppress(LookupError):  # no key of that day, no page
-            key = store().known_visitor_key(today(ago))
+            key = store().visitor_key(today(ago), make=False)
             for kind in (SHOWN, AHEAD):
                 valid = seen_token(code, kind, key)
                 if hmac.compare_digest(token.encode(), valid.encode()):

@@ -212,9 +212,8 @@ class Store:
         # shared again, in the same round trip.
         self._chosen = functools.lru_cache(PLACES_KNOWN)(_nothing_noted)
         self._referral_code = functools.lru_cache(10_000)(self._find_referral_code)
-        self.visitor_key = functools.lru_cache(4)(self._visitor_key)
+        self._visitor_keys: dict[str, bytes] = {}
         self._note_played = functools.lru_cache(PLACES_KNOWN)(self._list_played)
-        self.known_visitor_key = functools.lru_cache(4)(self._known_visitor_key)
 
     def execute(self, *command: Any, durable: bool = False) -> Any:
         """One command or script. Raises StoreUnavailable, and what a script refuses."""
@@ -1006,18 +1005,20 @@ class Store:
 
     # Secrets that all processes share
 
-    def _visitor_key(self, day: str) -> bytes:
-        """That day's random HMAC key, the same in every process, gone in two days."""
-        key = self.keys.visitors_key(day)
-        return self._shared_random(key, "EX", VISITORS_SECONDS)
-
-    def _known_visitor_key(self, day: str) -> bytes:
-        """That day's key, made by who needed it first. Raises LookupError where there
-        is none."""
-        found: bytes | None = self.execute("GET", self.keys.visitors_key(day))
-        if found is None:
-            raise LookupError(day)
-        return found
+    def visitor_key(self, day: str, make: bool = True) -> bytes:
+        """That day's random HMAC key, the same in every process, gone in two days.
+        Raises LookupError where there is none, and none is to be made."""
+        if day not in self._visitor_keys:
+            name = self.keys.visitors_key(day)
+            life = ("EX", VISITORS_SECONDS)
+            key = (
+                self._shared_random(name, *life) if make else self.execute("GET", name)
+            )
+            if key is None:
+                raise LookupError(day)
+            older = list(self._visitor_keys.items())[-3:]
+            self._visitor_keys = dict([*older, (day, key)])
+        return self._visitor_keys[day]
 
     @functools.cached_property
     def signing_key(self) -> bytes:

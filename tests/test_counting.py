@@ -8,6 +8,7 @@ import pytest
 import requests
 
 import joip_share
+from clock import today
 from conftest import World
 from inputs import NewSession
 from records import Visit
@@ -204,6 +205,15 @@ def test_a_token_is_good_where_clocks_differ_by_a_minute_around_midnight(clock, 
     clock(30)
     page = world.stranger.get(f"/shared/{world.code}").text
     clock(-30)
+    assert show(world.stranger, page).status_code == 204
+    assert world.stats()["views"] == 1
+
+
+def test_a_token_is_good_where_redis_lost_the_key_of_the_day(app):
+    """As where another Redis took over before it had the key."""
+    world = World.within(app)
+    page = world.stranger.get(f"/shared/{world.code}").text
+    world.store.execute("DEL", f"visitors:key:{today()}")
     assert show(world.stranger, page).status_code == 204
     assert world.stats()["views"] == 1
 
