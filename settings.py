@@ -58,10 +58,10 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     def _check_cookie_name(self) -> None:
         if self.cookie_name == REFERRAL_COOKIE:
             raise ConfigError(f"COOKIE_NAME: {REFERRAL_COOKIE} is the service's own")
-        secured = self.cookie_name.startswith(("__Host-", "__Secure-"))
-        if secured and not self.secure:
+        name = self.cookie_name.lower()  # as browsers look for the prefixes
+        if name.startswith(("__host-", "__secure-", "__http-")) and not self.secure:
             raise ConfigError("COOKIE_NAME: this prefix needs an https PUBLIC_URL")
-        if self.cookie_name.startswith("__Host-") and self.path:
+        if name.startswith("__host-") and self.path:
             raise ConfigError("COOKIE_NAME: __Host- allows no path in PUBLIC_URL")
 
     def _check_auth_header(self) -> None:
@@ -71,10 +71,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
             raise ConfigError("AUTH_URL must be set with AUTH_HEADER")
 
     def _check_auth_url(self) -> None:
+        wrong = ConfigError("AUTH_URL must be an http or https URL")
+        if re.search(r"[\s\x00-\x1f]", self.auth_url):  # a parser drops some of them
+            raise wrong
         try:
             web_url("AUTH_URL", self.auth_url)
         except FieldError:
-            raise ConfigError("AUTH_URL must be an http or https URL") from None
+            raise wrong from None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

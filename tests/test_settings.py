@@ -112,7 +112,10 @@ def test_every_kind_of_redis_url_is_taken(url):
         )],
         *[("PORT", value) for value in ("0", "65536", "-1", "8e3", "٨٠٠٠", "http")],
         *[("RATELIMIT_ENABLED", value) for value in ("2", "-1", "maybe", "true")],
-        *[("AUTH_URL", value) for value in ("nowhere", "/login", "ftp://sso")],
+        *[("AUTH_URL", value) for value in (
+            "nowhere", "/login", "ftp://sso", "https://sso/\n", " https://sso/",
+            "https://s\tso/", "https://sso/?a b",
+        )],
         *[("REGISTRATION", value) for value in ("Open", "none", "open,closed")],
         *[("REDIS_WAIT", value) for value in ("-1", "17", "one")],
         *[("MAX_LINKS", value) for value in ("0", "1000001", "1e3", "many")],
