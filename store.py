@@ -782,16 +782,17 @@ class Store:
 
     def adopt(self, account: Account) -> None:
         """Bind to an account the links that waited for its email, for good: many in a
-        round trip, for anybody may make thousands."""
+        round trip, for anybody may make thousands. Where Redis is full they wait on."""
         awaited = self.keys.awaited(email_digest(account.email))
         for waiting in self._chunks(("SMEMBERS", awaited)):
             codes = [code.decode() for code in waiting]
             places = self.execute_many([("GET", self.keys.share(c)) for c in codes])
             at = {c: int(i) for c, i in zip(codes, places, strict=True) if i}
             binds = [BIND(self._session_keys(i), c, account.id) for c, i in at.items()]
-            bound = zip(at, self.execute_many(binds, durable=True), strict=True)
-            strike = [("SREM", awaited, code) for code, here in bound if here]
-            self.execute_many(strike)
+            with contextlib.suppress(StoreRefusesWrites):
+                bound = zip(at, self.execute_many(binds, durable=True), strict=True)
+                strike = [("SREM", awaited, code) for code, here in bound if here]
+                self.execute_many(strike)
 
     def _share(
         self, session_id: int, user_id: str, audience: str, email: str = ""

@@ -298,6 +298,21 @@ def test_on_a_full_redis_a_strangers_logins_can_be_ended(small_redis):
     assert world.owner.get("/api/auth/user").status_code == 401
 
 
+def test_on_a_full_redis_one_signs_in_though_links_wait_for_one(small_redis):
+    settings = joip_share.Settings(ratelimit_enabled=False)
+    world = World.within(joip_share.create_app(settings, small_redis))
+    code = world.owner.share(world.session_id, email="later@example.com")["shareCode"]
+    new = {"email": "later@example.com", "currentPassword": "long enough"}
+    digest = store.email_digest(new["email"])
+    assert world.guest.patch("/api/auth/user", json=new).status_code == 200
+    world.store.execute("SADD", world.store.keys.awaited(digest), code)  # a crash
+    fill(world.owner)
+    small_redis.config_set("maxmemory", "3900kb")
+    known = {"email": new["email"], "password": "long enough"}
+    assert world.stranger.post("/api/login", json=known).status_code == 200
+    assert world.stranger.get(f"/api/shared/{code}").status_code == 200
+
+
 def test_a_read_only_replica_shows_links_uncounted(real_redis):
     settings = joip_share.Settings(ratelimit_enabled=False)
     world = World.within(joip_share.create_app(settings, real_redis))
