@@ -875,7 +875,7 @@ def seen_token(code: str, kind: str, key: bytes) -> str:
 def kind_of_page(code: str, token: str) -> str:
     """Which kind of page has this token, "" for none. It was served today or yesterday,
     or by a host whose clock is a little ahead and says tomorrow."""
-    for ago in (0, 1, -1):
+    for ago in (0, 1, -1) if token else ():
         with contextlib.suppress(LookupError):  # no key of that day, no page
             key = store().visitor_key(today(ago), make=False)
             for kind in (SHOWN, AHEAD):
