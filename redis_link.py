@@ -145,11 +145,14 @@ class Cluster:
         self, commands: Sequence[Command], wait: int, ends: Callable[[], float]
     ) -> Replies:
         """The replies, and in how few replicas something of it is."""
-        done = [self._run_one(command, wait, ends()) for command in commands]
+        done = [self._run_one(command, wait, ends) for command in commands]
         return [reply for reply, _ in done], min((n for _, n in done), default=wait)
 
-    def _run_one(self, command: Command, wait: int, end: float) -> tuple[Any, int]:
+    def _run_one(
+        self, command: Command, wait: int, ends: Callable[[], float]
+    ) -> tuple[Any, int]:
         place, asking = self._place(command), False
+        end = ends()  # not before the map is known, which takes its time at first
         while True:
             batch = [("ASKING",), command] if asking else [command]
             replies, copies = self._exchange(place, batch, wait, end)
