@@ -17,7 +17,7 @@ from redis.retry import Retry
 EXCHANGE = 1.0  # seconds for one exchange with Redis, connecting included
 CONNECT = 0.5  # seconds for connecting
 SENTINEL = 0.3  # seconds for a Sentinel's answer
-ALL_SENTINELS = 0.9  # seconds for the answers of all, one after another
+ALL_SENTINELS = 0.6  # seconds for the answers of all; the rest is for Redis
 ALL_NODES = 4.0  # seconds for those of all named nodes, while a Cluster is looked for
 
 CONNECTION: dict[str, Any] = {

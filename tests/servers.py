@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import itertools
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -39,14 +40,20 @@ def need(program: str) -> str:
     return path
 
 
+PORTS = range(10_000, 30_000)  # below those that the system takes for connections
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port of 127.0.0.1 that nothing listens on, and that no connection gets before
+    somebody does."""
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            port = secrets.choice(PORTS)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
     """Wait until `condition` gives something true, and return it; OSErrors are a no."""
     deadline = time.monotonic() + seconds
     while True:
@@ -107,6 +114,20 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def wait_until(self, serves: Callable[[], Any], what: str) -> None:
+        """Wait until it serves. What ends instead, or takes too long, is no more."""
+
+        def is_there() -> Any:
+            if self.process.poll() is not None:
+                raise AssertionError(f"{what} has ended:\n{self.said()[-2000:]}")
+            return serves()
+
+        try:
+            wait_for(is_there, what=what)
+        except BaseException:
+            self.kill()
+            raise
+
     def signal(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
@@ -158,7 +179,7 @@ class RedisServer(Process):
             folder / f"redis-{self.port}.log",
         )  # fmt: skip
         if wait:
-            wait_for(self.client.ping, what="redis-server")
+            self.wait_until(self.client.ping, "redis-server")
 
     def again(self, *more: str, wait: bool = True) -> RedisServer:
         """The same server, started anew after it was killed; `more` options, once."""
@@ -291,7 +312,7 @@ class Service(Process):
             cwd=ROOT, env=environ | env, pass_fds=fds,
         )  # fmt: skip
         if wait:
-            wait_for(self.answers, what="the service")
+            self.wait_until(self.answers, "the service")
 
     def __exit__(self, *_: object) -> None:
         """Killed, so that no test waits for a graceful stop that is not its subject."""
@@ -299,9 +320,7 @@ class Service(Process):
         self.kill()
 
     def answers(self) -> bool:
-        """Whether the process serves; raises AssertionError when it has ended."""
-        if self.process.poll() is not None:
-            raise AssertionError(f"the service ended:\n{self.said()[-2000:]}")
+        """Whether the process serves."""
         return requests.get(f"{self.url}/healthz", timeout=2).ok
 
 
@@ -331,7 +350,7 @@ class PlainService(Process):
         code = PLAIN_APP.format(step=step)
         command = [sys.executable, "-c", code, str(self.port)]
         super().__init__(command, folder / "plain.log", cwd=ROOT)
-        wait_for(self._listens, what="the application")
+        self.wait_until(self._listens, "the application")
 
     def _listens(self) -> bool:
         socket.create_connection(("127.0.0.1", self.port)).close()
@@ -365,7 +384,7 @@ class Nginx(Process):
         super().__init__(
             [*self.command, "-g", "daemon off;"], self.folder / "nginx.log"
         )
-        wait_for(self._listens, what="nginx")
+        self.wait_until(self._listens, "nginx")
 
     def _listens(self) -> bool:
         socket.create_connection(("127.0.0.1", self.port)).close()

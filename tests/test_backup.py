@@ -20,7 +20,7 @@ class ShippedRedis(Process):
         command = [need("redis-server"), ROOT / "deploy" / "redis.conf"]
         options = ["--port", str(self.port), "--dir", str(folder)]
         super().__init__([*command, *options], folder / "redis.log")
-        wait_for(self.client.ping, what="redis-server")
+        self.wait_until(self.client.ping, "redis-server")
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ class Site(contextlib.ExitStack):
         self.services = [self.start(n, wait=False) for n in range(2)]
         self.callback(lambda: [service.kill() for service in self.services])
         for service in self.services:
-            wait_for(service.answers, what="the service")
+            service.wait_until(service.answers, "the service")
         self.ports = [service.port for service in self.services]
         self.nginx = self.enter_context(Nginx(folder, *self.ports))
 
@@ -603,9 +603,16 @@ def test_what_costs_a_hash_is_limited_more(outsider, method, path):
     assert outsider.get("/login").status_code == 200
 
 
-def test_everything_else_has_a_wider_limit(outsider):
-    _, turn = refused(lambda: outsider.get("/api/sessions"))
-    assert turn > 200
+def test_everything_else_has_a_wider_limit(site, outsider):
+    """By a path that nginx answers itself, however busy the services are."""
+    address = f"127.201.{next(_networks)}.1"
+    asked = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = asked.replace(b"Host", b"Connection: close\r\nHost")
+    statuses = re.findall(
+        r"HTTP/1.1 (\d+) ", send(site.nginx, asked * 499 + last, address)
+    )
+    assert len(statuses) == 500
+    assert 200 < statuses.index("429") < 400
 
 
 def test_an_offices_first_visit_is_not_too_much(outsider):
@@ -645,7 +652,8 @@ def ask_from(site, tmp_path):
 )
 def test_limits_go_by_the_network_as_the_services_do(ask_from, one, same, other):
     refused(lambda: ask_from(one))
-    assert ask_from(same).status_code == 429
+    _, turn = refused(lambda: ask_from(same))
+    assert turn < 10  # one more each second, however long it takes to ask
     assert ask_from(other).status_code == 415  # the service's, for JSON is wanted
 
 
@@ -664,16 +672,17 @@ def test_fourteen_hundred_slow_clients_do_not_stop_others(site, outsider):
             slow.append(stack.enter_context(raw))
             raw.sendall(begun + (b"\r\n{" if n % 2 else b"X-Slow: "))
         for _ in range(20):
-            assert outsider.get("/login", timeout=2).status_code == 200
-        answered = [raw for raw in slow[1::2] if has_an_answer(raw)]
-        assert len(answered) >= 600  # nginx holds a hundred, and refuses the others
+            # nginx gives up on the slow ones after five seconds.
+            assert outsider.get("/login", timeout=4).status_code == 200
+        # It holds a hundred of them, and refuses the others.
+        wait_for(lambda: sum(map(is_refused, slow[1::2])) >= 600)
 
 
-def has_an_answer(raw):
+def is_refused(raw):
     raw.setblocking(False)
     try:
-        return raw.recv(12) == b"HTTP/1.1 429"
-    except BlockingIOError:
+        return raw.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 429"
+    except OSError:
         return False
 
 
@@ -689,7 +698,7 @@ def test_restarting_both_loses_none_of_ten_thousand_requests(owner, site):
             service.signal(signal.SIGTERM)
             assert service.process.wait(15) == 0
             site.services[n] = site.start(n)
-        wait_for(lambda: load.answered.total() >= 10_000, 60)
+        wait_for(lambda: load.answered.total() >= 10_000, 300)
     assert load.lost == []
     assert set(load.answered) == {200}
 

@@ -61,12 +61,13 @@ def away(bed: Bed) -> Iterator[None]:
 
 @contextlib.contextmanager
 def loading(bed: Bed) -> Iterator[None]:
-    """Reading its file back, 3 ms a key; between keys it answers LOADING."""
+    """Reading its file back, half a minute long, unless it is told to hurry; between
+    keys it answers LOADING."""
     bed.client.mset({f"filler:{n}": os.urandom(1024) for n in range(3000)})
     bed.client.bgrewriteaof()
     wait_for(lambda: not bed.client.info("persistence")["aof_rewrite_in_progress"])
     bed.restart(
-        "--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024",
+        "--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024",
         wait=False,
     )  # fmt: skip
     wait_for(lambda: bed.client.info("persistence")["loading"])

@@ -158,7 +158,7 @@ def test_production_ends_at_once_with_one_line_that_names_what_is_wrong(given, n
         [BIN / "waitress-serve", f"--port={free_port()}", "--call",
          "joip_share:create_app"],
         cwd=ROOT, env={"PATH": os.environ["PATH"], **given}, capture_output=True,
-        text=True, timeout=20, check=False,
+        text=True, timeout=60, check=False,
     )  # fmt: skip
     assert run.returncode == 1
     lines = (run.stdout + run.stderr).splitlines()
@@ -193,7 +193,7 @@ def test_importing_the_module_connects_to_nothing_and_reads_no_environment():
     """
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True,
-        text=True, timeout=30, check=False,
+        text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stdout) == (0, "imported\n"), run.stderr
 
@@ -245,7 +245,7 @@ def test_a_port_that_is_taken_is_one_line():
         taken.listen()
         run = subprocess.run(
             [sys.executable, "joip_share.py"], cwd=ROOT, capture_output=True, text=True,
-            env={"PORT": str(taken.getsockname()[1])}, timeout=20, check=False,
+            env={"PORT": str(taken.getsockname()[1])}, timeout=60, check=False,
         )  # fmt: skip
     assert run.returncode == 1
     assert len((run.stdout + run.stderr).splitlines()) == 1, run.stderr

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from servers import ROOT, Client, Load, PlainService, Service, free_port, wait_for
+from servers import (
+    ROOT,
+    Client,
+    Load,
+    PlainService,
+    Process,
+    Service,
+    free_port,
+    wait_for,
+)
 
 WITHIN = 15  # seconds; then systemd would kill it
 
@@ -29,6 +39,29 @@ def listener():
     """A socket as systemd keeps it: it lives on when a service ends."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         yield listener
+
+
+@contextlib.contextmanager
+def with_constants(folder, redis_url, **constants):
+    """A service with other constants of serve.py; its process has a URL and a port."""
+    port = free_port()
+    set_them = "".join(f"serve.{name} = {value}; " for name, value in constants.items())
+    command = [sys.executable, "-c", f"import serve; {set_them}serve.main()"]
+    env = {"REDIS_URL": redis_url, "PUBLIC_URL": "http://x.org", "PORT": str(port)}
+    with Process(command, folder / "log", cwd=ROOT, env=env) as service:
+        service.port, service.url = port, f"http://127.0.0.1:{port}"
+        service.wait_until(
+            lambda: requests.get(f"{service.url}/readyz", timeout=5).ok, "the service"
+        )
+        yield service
+        service.kill()
+
+
+@pytest.fixture
+def lingering(tmp_path, redis_url):
+    """A service that lingers long enough for what is asked on a busy machine."""
+    with with_constants(tmp_path, redis_url, LINGER=30) as running:
+        yield running
 
 
 def ended(service):
@@ -113,33 +146,31 @@ def test_who_connects_in_between_waits_for_the_next_process(
             assert early.recv(100).startswith(b"HTTP/1.0 200 OK\r\n")
 
 
-def test_readiness_ends_at_once_while_requests_are_still_answered(service):
-    ready = f"{service.url}/readyz"
+def test_readiness_ends_at_once_while_requests_are_still_answered(lingering):
+    ready = f"{lingering.url}/readyz"
     assert requests.get(ready, timeout=5).json()["status"] == "ok"
-    service.signal(signal.SIGTERM)
-    wait_for(lambda: not requests.get(ready, timeout=5).ok, 0.5, "/readyz to turn 503")
+    lingering.signal(signal.SIGTERM)
+    wait_for(lambda: not requests.get(ready, timeout=5).ok, 20, "/readyz to turn 503")
     answer = requests.get(ready, timeout=5)
     assert answer.json()["checks"] == {"redis": "ok", "process": "stopping"}
     assert answer.headers["Retry-After"] == "1"
-    other = requests.get(f"{service.url}/login", timeout=5)
+    other = requests.get(f"{lingering.url}/login", timeout=5)
     assert (other.status_code, other.headers["Connection"]) == (200, "close")
-    assert ended(service) == 0
 
 
-def test_kept_connections_of_either_http_are_given_up(service):
+def test_kept_connections_of_either_http_are_given_up(lingering):
     """HTTP/1.0 keeps a connection only where both sides say so."""
     asked = b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-    address = "127.0.0.1", service.port
-    with socket.create_connection(address, timeout=5) as old:
+    address = "127.0.0.1", lingering.port
+    with socket.create_connection(address, timeout=30) as old:
         old.sendall(asked)
         assert b"\r\nConnection: Keep-Alive\r\n" in old.recv(1000)
-        service.signal(signal.SIGTERM)
-        ready = f"{service.url}/readyz"
+        lingering.signal(signal.SIGTERM)
+        ready = f"{lingering.url}/readyz"
         wait_for(lambda: not requests.get(ready, timeout=5).ok)
         old.sendall(asked)
         said = old.makefile("rb").read()
-    assert said.count(b"\r\nConnection: ") == said.count(b"\r\nConnection: close\r\n")
-    assert ended(service) == 0
+    assert re.findall(rb"(?m)^Connection: (.*)\r$", said) == [b"close"]
 
 
 def test_requests_that_wait_for_a_thread_are_answered(tmp_path):
@@ -187,11 +218,14 @@ def test_what_never_comes_or_ends_holds_nothing_up(tmp_path):
         assert ended(service) == 0
 
 
-def test_silent_connections_alone_are_not_waited_for(service):
-    client = requests.Session()
-    client.get(f"{service.url}/healthz", timeout=5)
-    service.signal(signal.SIGTERM)
-    assert service.process.wait(6) == 0
+def test_silent_connections_alone_are_not_waited_for(tmp_path, redis_url):
+    with (
+        with_constants(tmp_path, redis_url, PATIENCE=300) as service,
+        requests.Session() as client,
+    ):
+        client.get(f"{service.url}/healthz", timeout=5)
+        service.signal(signal.SIGTERM)
+        assert service.process.wait(60) == 0
 
 
 def test_the_try_out_ends_with_ctrl_c(tmp_path):
