@@ -638,14 +638,15 @@ def signed_in_account() -> Account:
 
 
 def login_required(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Gives the view the signed-in user's id; 401 without one, before all else."""
+    """Gives the view the signed-in user's id; 401 without one, before all else, and
+    where the account is gone meanwhile."""
 
     @functools.wraps(view)
     def guarded(**arguments: str) -> Response:
-        user_id = current_user_id()
-        if user_id is None:
-            raise Problem("UNAUTHORIZED")
-        return view(user_id, **arguments)
+        with contextlib.suppress(UserNotFound):
+            if user_id := current_user_id():
+                return view(user_id, **arguments)
+        raise Problem("UNAUTHORIZED")
 
     return guarded
 
@@ -1018,9 +1019,9 @@ def logout() -> Response:
 
 def sign_out(everywhere: bool, response: Response) -> Response:
     """End this login, or every one of whoever is asking."""
-    account = current_account() if everywhere else None
-    if account:
-        store().change_account(account.id, {}, keep_login="")
+    if everywhere and (account := current_account()):
+        with contextlib.suppress(UserNotFound):  # then nothing of it is left
+            store().change_account(account.id, {}, keep_login="")
     if "HTTP_COOKIE" in wsgi_environ() and current_login():
         logins().end()
     return response
@@ -1097,10 +1098,7 @@ def list_tokens(user_id: str) -> Response:
 def create_token(user_id: str) -> Response:
     """Make a token; its secret is told this once."""
     wanted = read_body(NewToken)
-    try:
-        token, secret = store().create_token(user_id, wanted.name.strip())
-    except UserNotFound:
-        raise Problem("UNAUTHORIZED") from None
+    token, secret = store().create_token(user_id, wanted.name.strip())
     where = f"{settings().public_url}/api/tokens/{token.id}"
     answer = NewTokenAnswer(**asdict(token), token=secret)
     return json_response(answer, 201, {"Location": where})
@@ -1138,10 +1136,7 @@ def create_session(user_id: str) -> Response:
     with room_for_media():
         new = read_new_session()
         check_addresses(new)
-        try:
-            session = store().create_session(user_id, new)
-        except UserNotFound:
-            raise Problem("UNAUTHORIZED") from None
+        session = store().create_session(user_id, new)
     where = f"{settings().public_url}/api/sessions/{session.id}"
     return json_response(session, 201, {"Location": where})
 
@@ -1295,7 +1290,10 @@ def share_for(wanted: ShareRequest, session_id: int, user_id: str) -> str:
         return store().share(session_id, user_id, f"{BY_LABEL}{wanted.label}")
     if wanted.user_id is not None:
         audience = wanted.user_id if USER_ID.fullmatch(wanted.user_id) else "-"
-        return store().share(session_id, user_id, audience)
+        try:
+            return store().share(session_id, user_id, audience)
+        except UserNotFound:
+            raise Problem("USER_NOT_FOUND") from None
     return store().share(session_id, user_id, GENERAL)
 
 

@@ -448,6 +448,13 @@ class Store:
         for begin in range(0, len(found), size):
             yield found[begin : begin + size]
 
+    def _for_account(self, user_id: str, command: Command) -> Any:
+        """The reply to a command, unless its account is gone. Raises UserNotFound."""
+        reply, account = self.execute_many([command, self._look_again(user_id)])
+        if not _stands(account):
+            raise UserNotFound
+        return reply
+
     def _look_again(self, user_id: str) -> Command:
         """At an account that something was written for: see `_stands`. If it stood
         then, who deletes it finds what was written."""
@@ -523,7 +530,8 @@ class Store:
 
     def list_tokens(self, user_id: str) -> list[Token]:
         """The account's tokens without their secrets, oldest first."""
-        rows = pairs(self.execute("HGETALL", self.keys.user(user_id, "tokens")))
+        all_of_them = ("HGETALL", self.keys.user(user_id, "tokens"))
+        rows = pairs(self._for_account(user_id, all_of_them))
         stored = map(decode_stored_token, rows.values())
         listed = sorted(stored, key=lambda token: (token.created_at, token.id))
         exist = [("EXISTS", self.keys.token(token.digest)) for token in listed]
@@ -610,7 +618,7 @@ class Store:
         """The owner's session, its media, and its links, the general one first.
         Raises SessionNotFound, NotOwner."""
         read = READ(self._session_keys(session_id), user_id)
-        fields, media, codes, links = self.execute(*read)
+        fields, media, codes, links = self._for_account(user_id, read)
         session = as_session(session_id, pairs(fields))
         shares = as_shares(pairs(codes), pairs(links), session.created_at)
         return session, unpack_media(media), shares
@@ -618,7 +626,8 @@ class Store:
     def check_owner(self, session_id: int, user_id: str) -> None:
         """Whose session it is, before any work for it. Raises SessionNotFound,
         NotOwner."""
-        owner = self.execute("HGET", self.keys.session(session_id), "userId")
+        read = ("HGET", self.keys.session(session_id), "userId")
+        owner = self._for_account(user_id, read)
         if owner is None:
             raise SessionNotFound
         if owner.decode() != user_id:
@@ -631,8 +640,8 @@ class Store:
         Ids grow with time, so they order the set, and page it without a gap. What a
         deletion that was cut short has left is finished here."""
         key, page = self.keys.user(user_id, "sessions"), ("LIMIT", 0, limit + 1)
-        listed = self.execute("ZREVRANGEBYSCORE", key, f"({before}", "-inf", *page)
-        ids = [int(i) for i in listed]
+        listed = ("ZREVRANGEBYSCORE", key, f"({before}", "-inf", *page)
+        ids = [int(i) for i in self._for_account(user_id, listed)]
         shown, more = ids[:limit], ids[limit:]
         replies = self.execute_many([SUMMARY(self._session_keys(i)) for i in shown])
         rows = dict(zip(shown, map(as_summary, shown, replies), strict=True))
@@ -739,10 +748,6 @@ class Store:
             if audience.startswith(BY_EMAIL):
                 digest = audience.removeprefix(BY_EMAIL)
                 yield ("SREM", self.keys.awaited(digest), code)
-
-    def stands(self, session_id: int) -> bool:
-        """Whether the session exists."""
-        return bool(self.execute("EXISTS", self.keys.session(session_id)))
 
     # Sharing
 
@@ -999,7 +1004,7 @@ class Store:
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's numbers. Raises SessionNotFound, NotOwner."""
         stats = STATS(self._session_keys(session_id), user_id)
-        totals, daily, hosts, codes, links, created = self.execute(*stats)
+        totals, daily, hosts, codes, links, created = self._for_account(user_id, stats)
         shares = as_shares(pairs(codes), pairs(links), created.decode())
         counts = as_counts(totals), as_counts(daily), as_counts(hosts)
         return as_stats(days, *counts, shares)

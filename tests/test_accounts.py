@@ -12,6 +12,7 @@ import pytest
 import joip_share
 import passwords
 from servers import Client, Service, wait_for
+from store import DEPART
 
 ADA = {"email": "Ada@Example.com", "password": "pass-phrase"}
 USER = {"id", "email", "name", "referralCode", "createdAt"}
@@ -537,6 +538,46 @@ def test_its_deletion_needs_the_password(owner):
 def test_an_account_is_its_owners_alone(visitor, method):
     answer = visitor.open("/api/auth/user", method, json={"nonsense": 1})
     refused(answer, 401, "UNAUTHORIZED")
+
+
+def test_whoever_is_marked_as_going_is_nobody(app, owner):
+    """Whatever cut the deletion short: neither by a cookie nor by a token."""
+    path = f"/api/sessions/{owner.make_session()}"
+    token = owner.post("/api/tokens", json={"name": "script"}).json["token"]
+    script = {"Authorization": f"Bearer {token}"}
+    app.store.execute(*DEPART([app.store.keys.user(owner.user["id"])], ""))
+    for method, asked, body in (
+        ("GET", "/api/auth/user", None),
+        ("GET", "/api/sessions", None),
+        ("GET", path, None),
+        ("GET", f"{path}/media", None),
+        ("GET", f"{path}/stats", None),
+        ("GET", "/api/tokens", None),
+        ("GET", "/api/referrals", None),
+        ("PATCH", "/api/auth/user", {"name": "Ana"}),
+        ("POST", "/api/sessions", {"title": "x"}),
+        ("PATCH", path, {"title": "x"}),
+        ("POST", "/api/tokens", {"name": "x"}),
+        ("DELETE", "/api/auth/user", RIGHT),
+    ):
+        for headers in ({}, script):
+            answer = owner.open(asked, method, json=body, headers=headers)
+            refused(answer, 401, "UNAUTHORIZED")
+    for asked in ("/account", "/sessions/new", "/referrals"):
+        assert owner.get(asked).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [("DELETE", RIGHT), ("PATCH", RIGHT | {"password": "another one"})],
+)
+def test_who_is_deleted_meanwhile_is_nobody(app, owner, monkeypatch, method, body):
+    """As two tabs do that are told to delete at once: there is nobody left to ask."""
+    account = app.store.account(owner.user["id"])
+    monkeypatch.setattr(
+        app.passwords, "match", lambda *_: app.store.delete_account(account) or True
+    )
+    refused(owner.open("/api/auth/user", method, json=body), 401, "UNAUTHORIZED")
 
 
 # Rate limits
