@@ -20,6 +20,7 @@ import fakeredis
 import msgspec
 import pytest
 import redis as redis_py
+import segno
 
 import joip_share
 import store
@@ -187,6 +188,29 @@ def test_an_account_takes_so_much_room_and_no_more():
     assert world.owner.patch(path, json=new).status_code == 200
     assert world.owner.delete(path).status_code == 204
     assert world.owner.post("/api/sessions", json=new).status_code == 201
+
+
+def test_the_editor_of_a_thousand_links_draws_none_of_their_codes(world, monkeypatch):
+    """Each takes milliseconds of CPU, and a name of its own would take a round trip."""
+    monkeypatch.setattr(segno, "make", None)
+    link, execute_many, exchanges = world.store.link, world.store.link.execute_many, []
+    monkeypatch.setattr(
+        link,
+        "execute_many",
+        lambda *given, **more: exchanges.append(1) or execute_many(*given, **more),
+    )
+
+    def asked():
+        exchanges.clear()
+        answer = world.owner.get(f"/sessions/{world.session_id}")
+        assert answer.status_code == 200
+        return len(exchanges)
+
+    few = asked()
+    for n in range(20):
+        someone = world.newcomer().sign_up(f"{n}@example.com")
+        world.owner.share(world.session_id, userId=someone["id"])
+    assert asked() - few in (0, 1)
 
 
 # What is stored

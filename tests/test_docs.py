@@ -64,6 +64,16 @@ def test_where_things_stand_names_all_that_there_is_and_nothing_else():
     assert there - apart == named - {".ci/run"}
 
 
+def test_every_attack_names_the_tests_that_keep_it_in_vain():
+    text = text_of("docs/security.md").partition("## Attacks\n")[2]
+    attacks = text.partition("\n## ")[0].partition("| --- ")[2].splitlines()[1:]
+    assert len(attacks) > 20
+    for row in filter(None, attacks):
+        named = re.findall("`(test_[a-z_]+[.]py)`", row)
+        assert named, row
+        assert all((ROOT / "tests" / name).exists() for name in named), row
+
+
 def test_what_the_path_of_a_request_names_is_there():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     told = text.partition("## How a request goes")[2].partition("\n## ")[0]
