@@ -1,6 +1,7 @@
 """Passwords: how they are hashed, which are refused, and that nobody waits for it."""
 
 import base64
+import hashlib
 import subprocess
 import sys
 import threading
@@ -85,6 +86,32 @@ def test_an_old_hash_stays_valid_and_is_renewed_at_the_next_sign_in(
     assert sign_in(new_visitor()) == 200
     assert stored(app, owner) == renewed
     assert owner.get("/api/auth/user").status_code == 200
+
+
+@pytest.mark.parametrize("password", ["a wrong one", DECOMPOSED])
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_a_wrong_password_costs_as_much_as_for_nobody_however_old_the_hash(
+    app, owner, new_visitor, monkeypatch, passes, password
+):
+    monkeypatch.setattr(passwords, "SCRYPT", "scrypt:1024:8:3")
+    passwords.nobodys_hash.cache_clear()
+    passwords.nobodys_hash()
+    made, scrypt = [], hashlib.scrypt
+    monkeypatch.setattr(
+        hashlib,
+        "scrypt",
+        lambda *given, **more: made.append(more["p"]) or scrypt(*given, **more),
+    )
+    store(app, owner, generate_password_hash(PASSWORD, f"scrypt:1024:8:{passes}"))
+    made.clear()
+    assert sign_in(new_visitor(), password) == 401
+    tries = 2 if password == DECOMPOSED and passes < 3 else 1
+    assert sum(made) == max(3, tries * passes)
+    made.clear()
+    wrong = {"email": "nobody@example.com", "password": password}
+    assert new_visitor().post("/api/login", json=wrong).status_code == 401
+    assert sum(made) == 3
+    passwords.nobodys_hash.cache_clear()
 
 
 def test_new_hashes_have_owasps_parameters():
