@@ -1646,7 +1646,8 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
         return flask.redirect(sign_in_url(safe_next()), 303)
     errors = {d["field"]: d["message"] for d in problem.details} if problem else {}
     told = "" if problem is None or errors else problem.message
-    if problem and problem.code == "EMAIL_TAKEN":
+    taken = problem is not None and problem.code == "EMAIL_TAKEN"
+    if problem and taken:
         errors, told = {"email": problem.message}, ""
     values = {name: request.values.get(name, "") for name in ("email", "name")}
     html = page(
@@ -1655,6 +1656,7 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
         next=safe_next(),
         values=values,
         errors=errors,
+        taken=taken,
         problem=told,
         retry_after=problem.headers.get("Retry-After") if problem else None,
         invited_to=invited_to(),

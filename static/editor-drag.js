@@ -2,7 +2,7 @@
 // knows no touch; without capture, which a node loses when it is moved.
 
 const EDGE = 80; // px at the window's edges where holding an item scrolls
-const SPEED = 16; // px per frame, at most
+const SPEED = 1; // px per millisecond, at most
 
 class Drag {
   /** @param {(node: HTMLElement) => void} moved told when an item has a new place */
@@ -18,6 +18,7 @@ class Drag {
     addEventListener("keydown", ({ key }) => key === "Escape" && this.cancel(), { signal });
     node.classList.add("dragged");
     this.tick = this.tick.bind(this);
+    this.last = performance.now();
     this.frame = requestAnimationFrame(this.tick);
   }
 
@@ -37,15 +38,18 @@ class Drag {
   }
 
   /** Scroll for as long as the item is held at an edge, the faster the nearer to it. */
-  tick() {
+  tick(now) {
     const bar = document.querySelector(".save").offsetHeight;
     const up = EDGE - this.y;
     const down = this.y - (innerHeight - bar - EDGE);
     const by = up > 0 ? -up : Math.max(down, 0);
     if (by) {
-      scrollBy(0, Math.max(-SPEED, Math.min(SPEED, by / 4)));
+      const speed = Math.max(-SPEED, Math.min(SPEED, by / 64));
+      const passed = Math.max(0, Math.min(now - this.last, 200));
+      scrollBy(0, speed * passed); // as quick on every screen
       this.place();
     }
+    this.last = now;
     this.frame = requestAnimationFrame(this.tick);
   }
 

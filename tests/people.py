@@ -65,6 +65,12 @@ class Person:
         """Click the button of that name."""
         self.page.get_by_role("button", name=name, exact=exact).click()
 
+    def copied(self, name):
+        """Click a button that copies; what it has put into the clipboard."""
+        self.press(name)
+        expect(self.page.locator("#announce")).to_have_text("Copied.")
+        return self.page.evaluate("navigator.clipboard.readText()")
+
     def follow(self, name):
         """Click the first link of that name."""
         self.page.get_by_role("link", name=name).first.click()

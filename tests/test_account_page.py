@@ -84,6 +84,8 @@ def test_an_email_that_is_taken_is_told_at_the_email(visitor, client):
         re.compile("There is already an account with this email")
     )
     expect(email).to_have_value(client.user["email"])
+    visitor.locator(".blame").get_by_role("link", name="Sign in").click()
+    visitor.heading("Sign in")
 
 
 def test_what_is_wrong_with_a_field_is_told_there(visitor):
@@ -231,8 +233,7 @@ def test_a_token_is_shown_once_and_deleted(live, account):
     account.context.grant_permissions(["clipboard-read", "clipboard-write"])
     account.get_by_label("What it is for").fill("Nightly upload")
     account.press("Make a token")
-    account.press("Copy: Your new token")
-    token = account.evaluate("navigator.clipboard.readText()")
+    token = account.copied("Copy: Your new token")
     script = Client(live.url)
     script.headers["Authorization"] = f"Bearer {token}"
     assert script.get("/api/auth/user").status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from media_server import FILM
-from pages import owner_of, picture, pictures, saved, slideshow
+from pages import HOURS, owner_of, picture, pictures, saved, slideshow
 from people import NARROW
 from servers import Client, wait_for
 
@@ -44,18 +44,20 @@ def new(live, person, owner):
     return someone
 
 
-def captions(someone):
-    """The captions of the cards, in order."""
-    return [
-        field.input_value() for field in someone.locator("#media [name=caption]").all()
-    ]
+def cards(someone, name, *wanted):
+    """Wait until the cards have these values in their fields of that name, in order."""
+    fields = someone.locator(f"#media [name={name}]")
+    expect(fields).to_have_count(len(wanted))
+    for number, value in enumerate(wanted):
+        expect(fields.nth(number)).to_have_value(value)
 
 
-def addresses(someone):
-    """The addresses of the cards, in order."""
-    return [
-        field.input_value() for field in someone.locator("#media [name=mediaUrl]").all()
-    ]
+def captions(someone, *wanted):
+    cards(someone, "caption", *wanted)
+
+
+def addresses(someone, *wanted):
+    cards(someone, "mediaUrl", *wanted)
 
 
 def save(someone):
@@ -81,8 +83,7 @@ def test_a_newcomer_has_a_copied_link_after_nine_clicks(live, person):
     newcomer.heading("A day out")
     expect(newcomer.locator("#state")).to_have_text("Created.")
     newcomer.press("Share it")
-    newcomer.press("Copy: Link for everyone")
-    copied = newcomer.evaluate("navigator.clipboard.readText()")
+    copied = newcomer.copied("Copy: Link for everyone")
     assert re.search(r"/shared/[0-9a-f-]{36}\?r=[a-z0-9]{8}$", copied)
     assert newcomer.clicks <= 9
     stranger = person(live)
@@ -114,8 +115,7 @@ def test_a_link_by_email_takes_its_owner_three_clicks(live, person, owner):
     editor.get_by_label("Their email").click()
     editor.keyboard.type("grandmother@example.com")
     editor.locator("form[data-audience=email] button").click()
-    editor.press("Copy: grandmother@example.com")
-    copied = editor.evaluate("navigator.clipboard.readText()")
+    copied = editor.copied("Copy: grandmother@example.com")
     (link,) = [
         s for s in saved(owner)["shares"] if s["email"] == "grandmother@example.com"
     ]
@@ -176,7 +176,7 @@ def test_whatever_is_pasted_becomes_media(new, how):
     answer_media(new)
     paste(new, text)
     expect(new.locator("#media > li")).to_have_count(len(expected))
-    assert addresses(new) == expected
+    addresses(new, *expected)
     expect(new.get_by_label("Add media")).to_have_value(left)
     if left:
         expect(new.get_by_label("Add media")).to_have_accessible_description(
@@ -188,8 +188,7 @@ def test_words_beside_an_address_and_alternative_texts_become_captions(new):
     answer_media(new)
     paste(new, f"1. {LAKE} - Dawn over the lake\nNight: {SEA}")
     paste(new, f'<img src="{LAKE}" alt="The sea">', "text/html")
-    expect(new.locator("#media > li")).to_have_count(3)
-    assert captions(new) == ["Dawn over the lake", "Night", "The sea"]
+    captions(new, "Dawn over the lake", "Night", "The sea")
 
 
 def test_addresses_and_pictures_are_dropped_in_but_no_files(new):
@@ -254,14 +253,14 @@ def test_a_slideshow_holds_500_items_and_the_rest_stays(new):
 def test_an_item_is_moved_far_by_its_number(editor):
     editor.get_by_label("Place of item 5").fill("1")
     editor.keyboard.press("Tab")
-    assert captions(editor) == ["Night", "Dawn", "Morning", "Noon", "Dusk"]
+    captions(editor, "Night", "Dawn", "Morning", "Noon", "Dusk")
     expect(editor.locator("#announce")).to_have_text("Moved to place 1 of 5.")
     editor.get_by_label("Place of item 1").fill("99")
     editor.keyboard.press("Tab")
-    assert captions(editor) == ["Dawn", "Morning", "Noon", "Dusk", "Night"]
+    captions(editor, *HOURS)
     editor.get_by_label("Move item 2 up").press("Enter")
     expect(editor.get_by_label("Move item 1 up")).to_be_focused()
-    assert captions(editor)[:2] == ["Morning", "Dawn"]
+    captions(editor, "Morning", "Dawn", "Noon", "Dusk", "Night")
 
 
 def grip(someone, number):
@@ -277,9 +276,9 @@ def test_escape_puts_a_dragged_item_back(editor):
     editor.mouse.move(x, y)
     editor.mouse.down()
     editor.mouse.move(x, y - 180, steps=5)
-    assert captions(editor)[0] == "Morning"
+    captions(editor, "Morning", "Dawn", "Noon", "Dusk", "Night")
     editor.keyboard.press("Escape")
-    assert captions(editor)[0] == "Dawn"
+    captions(editor, "Dawn", "Morning", "Noon", "Dusk", "Night")
     editor.mouse.up()
     expect(editor.locator("#state")).to_have_text("All changes saved")
 
@@ -290,10 +289,10 @@ def test_an_item_held_at_the_edge_scrolls_the_page(live, person):
     editor.mouse.move(x, y)
     editor.mouse.down()
     editor.mouse.move(x, editor.viewport_size["height"] - 90, steps=5)
-    editor.wait_for_function("() => scrollY > 1500")  # the pointer stays where it is
+    editor.wait_for_function("() => scrollY > 1000")  # the pointer stays where it is
     editor.mouse.up()
     expect(editor.locator("#announce")).to_have_text(
-        re.compile(r"Moved to place \d\d of 60")
+        re.compile(r"Moved to place ([3-9]|\d\d) of 60")
     )
 
 
@@ -316,7 +315,7 @@ def test_removing_is_undone_one_by_one(editor):
     editor.press("Undo")
     expect(editor.locator("#removed")).to_contain_text("“Morning” is removed.")
     editor.keyboard.press("Control+z")
-    assert captions(editor) == ["Dawn", "Morning", "Noon", "Dusk", "Night"]
+    captions(editor, *HOURS)
     expect(editor.locator("#removed")).to_be_hidden()
     expect(editor.locator("#state")).to_have_text("All changes saved")
 
@@ -468,7 +467,7 @@ def test_a_new_slideshow_comes_back_with_what_was_not_added_yet(new):
     new.press("Bring them back")
     expect(new.get_by_label("Title")).to_have_value("A day out")
     expect(new.get_by_label("Add media")).to_have_value(SEA)
-    assert addresses(new) == [LAKE]
+    addresses(new, LAKE)
 
 
 def test_a_draft_is_thrown_away_on_demand(new):
@@ -760,7 +759,7 @@ def test_a_downloaded_copy_comes_back_as_a_new_slideshow(editor, owner):
     }
     editor.locator("#copy").set_input_files(chosen)
     editor.heading("Five hours by the lake")
-    assert captions(editor) == ["Dawn", "Morning", "Noon", "Dusk", "Night"]
+    captions(editor, *HOURS)
     assert json.loads(copy)["session"]["id"] != int(editor.page.url.rpartition("/")[2])
 
 
