@@ -303,6 +303,25 @@ def test_what_plays_waits_for_its_modules_and_so_do_the_controls_as_one_sees(
     at(early, "2 / 2")
 
 
+def test_the_player_is_light_and_names_its_modules_so_that_none_waits_for_another(
+    viewer, host
+):
+    """On a slow line the first picture stands 2.5 s after the tap, or sooner."""
+    light, seen = viewer(pictures(host, "teal")), []
+    light.on("requestfinished", lambda request: seen.append(request))
+    start(light, "1 / 1")
+    own = [request for request in seen if request.url.startswith(light.url)]
+    weight = sum(request.sizes()["responseBodySize"] for request in own)
+    assert weight < 120_000, weight
+    modules = {r.url for r in own if r.resource_type == "script"}
+    named = light.locator("link[rel=modulepreload]").evaluate_all(
+        "links => links.map(({ href }) => href)"
+    )
+    assert {url for url in modules if "/player.js" not in url} == set(named)
+    asked = [r.url for r in own if "/api/" in r.url]
+    assert len(asked) == 1
+
+
 def test_where_a_module_does_not_come_the_page_can_be_loaded_again(viewer, host):
     lost = viewer(pictures(host, "teal"))
     lost.expected.append("player-show.js")
