@@ -450,7 +450,7 @@ class Load:
 
     def _ask(self, times: int, source: str, kept: bool) -> None:
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=15, source_address=(source, 0)
+            "127.0.0.1", self.port, timeout=60, source_address=(source, 0)
         )
         for turn in range(times):
             if self._stopping.is_set():

@@ -115,9 +115,9 @@ def test_systemds_own_tool_hands_over_the_socket(tmp_path, redis_server):
     ]  # fmt: skip
     with Process(command, tmp_path / "log", cwd=ROOT) as process:
         wait_for(lambda: "Listening on" in process.said())
-        assert requests.get(f"{url}/healthz", timeout=20).ok
+        assert requests.get(f"{url}/healthz", timeout=30).ok
         process.process.terminate()
-        assert process.process.wait(15) == 0
+        assert process.process.wait(60) == 0
 
 
 # Redis

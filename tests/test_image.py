@@ -115,7 +115,7 @@ def test_the_images_steps_make_a_service_that_answers_and_stops(
             answer = requests.get(url + path, headers={"User-Agent": PERSON}, timeout=5)
             assert answer.ok, path
         service.signal(signal.SIGTERM)
-        assert service.process.wait(20) == 0
+        assert service.process.wait(60) == 0
     assert not is_healthy()
 
 

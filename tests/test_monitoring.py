@@ -23,7 +23,7 @@ BY_ALERTS = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules
 def service(tmp_path_factory, redis_server):
     folder = tmp_path_factory.mktemp("service")
     with Service(folder, redis_server.url) as service:
-        requests.get(f"{service.url}/api/shared/unknown/preview", timeout=5)
+        requests.get(f"{service.url}/api/shared/unknown/preview", timeout=30)
         yield service
 
 
@@ -41,12 +41,12 @@ def test_the_alerts_ring_when_they_should_and_only_then():
 
 
 def test_promtool_finds_nothing_in_the_metrics(service):
-    metrics = requests.get(f"{service.url}/metrics", timeout=5).text
+    metrics = requests.get(f"{service.url}/metrics", timeout=30).text
     promtool("check", "metrics", input=metrics, text=True)
 
 
 def test_every_metric_that_is_asked_for_exists(service):
-    metrics = requests.get(f"{service.url}/metrics", timeout=5).text
+    metrics = requests.get(f"{service.url}/metrics", timeout=30).text
     exist = set(re.findall(r"^(joip_share_\w+?)(?:\{| )", metrics, re.MULTILINE))
     asked = set(re.findall(r"joip_share_\w+", "\n".join(BY_THE_BOARD + BY_ALERTS)))
     assert asked <= exist
@@ -78,7 +78,7 @@ def test_prometheus_answers_all_that_the_board_asks(tmp_path, service):
         answer = requests.get(
             f"http://127.0.0.1:{port}/api/v1/query",
             params={"query": expression},
-            timeout=5,
+            timeout=30,
         ).json()
         assert answer["status"] == "success", (expression, answer)
         return answer["data"]["result"]

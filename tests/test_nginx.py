@@ -104,7 +104,7 @@ def owner(outsider):
 def ask(nginx, path, method="GET", address=OUTSIDE, body=None, **headers):
     """A request whose path and headers go out as they are; status, headers, body."""
     connection = HTTPConnection(
-        "127.0.0.1", nginx.port, timeout=10, source_address=(address, 0)
+        "127.0.0.1", nginx.port, timeout=30, source_address=(address, 0)
     )
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
@@ -116,7 +116,7 @@ def ask(nginx, path, method="GET", address=OUTSIDE, body=None, **headers):
 def send(nginx, data, address=OUTSIDE):
     """Bytes as they are, on a connection of their own; all that is answered."""
     with socket.create_connection(
-        ("127.0.0.1", nginx.port), timeout=10, source_address=(address, 0)
+        ("127.0.0.1", nginx.port), timeout=30, source_address=(address, 0)
     ) as raw:
         raw.sendall(data)
         return raw.makefile(encoding="latin-1", newline="").read()
@@ -380,7 +380,7 @@ def has_the_services_headers(headers):
 
 
 def test_static_files_are_served_by_nginx_to_be_kept(site):
-    page = requests.get(f"{site.nginx.url}/login", timeout=5).text
+    page = requests.get(f"{site.nginx.url}/login", timeout=30).text
     paths = re.findall(r'"(/static/[^"]+)"', page)
     assert len(paths) > 2
     for path in paths:
@@ -390,7 +390,7 @@ def test_static_files_are_served_by_nginx_to_be_kept(site):
         assert has_the_services_headers(headers)
         again = ask(site.nginx, path, **{"If-None-Match": headers["ETag"]})
         assert again[0] == 304
-    metrics = [requests.get(f"{s.url}/metrics", timeout=5).text for s in site.services]
+    metrics = [requests.get(f"{s.url}/metrics", timeout=30).text for s in site.services]
     assert "/static" not in "".join(metrics)
 
 
@@ -635,7 +635,7 @@ def ask_from(site, tmp_path):
         def ask(address):
             headers = {"X-Forwarded-For": address}
             url = f"{nginx.url}/api/login"
-            return told.post(url, data=b"{", headers=headers, timeout=5)
+            return told.post(url, data=b"{", headers=headers, timeout=30)
 
         yield ask
 
@@ -696,7 +696,7 @@ def test_restarting_both_loses_none_of_ten_thousand_requests(owner, site):
             goal = load.answered.total() + 500
             wait_for(lambda goal=goal: load.answered.total() > goal)
             service.signal(signal.SIGTERM)
-            assert service.process.wait(15) == 0
+            assert service.process.wait(60) == 0
             site.services[n] = site.start(n)
         wait_for(lambda: load.answered.total() >= 10_000, 300)
     assert load.lost == []

@@ -106,7 +106,7 @@ def test_readiness_names_a_login_that_redis_does_not_take(tmp_path, login, said)
         server.client.config_set("requirepass", "s3cret")
         url = f"redis://{login}127.0.0.1:{server.port}/0"
         with Service(tmp_path, url) as service:
-            ready = requests.get(f"{service.url}/readyz", timeout=5)
+            ready = requests.get(f"{service.url}/readyz", timeout=30)
             assert ready.json()["checks"]["redis"] == said
             assert f"Redis does not serve yet: {said}" in messages(service)
             assert not re.search("wr0ng|s3cret", service.said())

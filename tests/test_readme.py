@@ -63,7 +63,7 @@ def test_the_readmes_transcript_is_what_happens(tmp_path):
     url = f"http://127.0.0.1:{port}"
     command, env = [sys.executable, "joip_share.py"], {"PORT": str(port)}
     with Process(command, tmp_path / "log", cwd=ROOT, env=env):
-        wait_for(lambda: requests.get(f"{url}/readyz", timeout=5).ok)
+        wait_for(lambda: requests.get(f"{url}/readyz", timeout=30).ok)
         commands = [command.replace(SHOWN_AT, url) for command, _ in steps]
         outputs = run(commands, tmp_path)
     printed = [output.replace(url, SHOWN_AT) for output in outputs]

@@ -140,7 +140,7 @@ def test_systemd_is_told_when_it_serves_and_when_it_stops(tmp_path, redis_url, k
             assert service.answers()
             service.process.terminate()
             assert manager.recv(100) == b"STOPPING=1"
-            assert service.process.wait(15) == 0
+            assert service.process.wait(60) == 0
 
 
 # Clients that do not behave

@@ -226,7 +226,7 @@ def test_the_try_out_prints_a_link_that_works_and_says_that_nothing_is_kept(tmp_
         assert media
         assert all(visitor.get(m["mediaUrl"]).status_code == 200 for m in media)
         process.signal(signal.SIGTERM)
-        assert process.process.wait(15) == 0
+        assert process.process.wait(60) == 0
 
 
 def test_with_a_redis_the_try_out_makes_no_demo(tmp_path, redis_server, real_redis):

@@ -24,7 +24,7 @@ from servers import (
     wait_for,
 )
 
-WITHIN = 15  # seconds; then systemd would kill it
+WITHIN = 60  # seconds, for a machine that is busy; the unit's arithmetic has a test
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def with_constants(folder, redis_url, **constants):
     with Process(command, folder / "log", cwd=ROOT, env=env) as service:
         service.port, service.url = port, f"http://127.0.0.1:{port}"
         service.wait_until(
-            lambda: requests.get(f"{service.url}/readyz", timeout=5).ok, "the service"
+            lambda: requests.get(f"{service.url}/readyz", timeout=30).ok, "the service"
         )
         yield service
         service.kill()
@@ -148,13 +148,13 @@ def test_who_connects_in_between_waits_for_the_next_process(
 
 def test_readiness_ends_at_once_while_requests_are_still_answered(lingering):
     ready = f"{lingering.url}/readyz"
-    assert requests.get(ready, timeout=5).json()["status"] == "ok"
+    assert requests.get(ready, timeout=30).json()["status"] == "ok"
     lingering.signal(signal.SIGTERM)
-    wait_for(lambda: not requests.get(ready, timeout=5).ok, 20, "/readyz to turn 503")
-    answer = requests.get(ready, timeout=5)
+    wait_for(lambda: not requests.get(ready, timeout=30).ok, 20, "/readyz to turn 503")
+    answer = requests.get(ready, timeout=30)
     assert answer.json()["checks"] == {"redis": "ok", "process": "stopping"}
     assert answer.headers["Retry-After"] == "1"
-    other = requests.get(f"{lingering.url}/login", timeout=5)
+    other = requests.get(f"{lingering.url}/login", timeout=30)
     assert (other.status_code, other.headers["Connection"]) == (200, "close")
 
 
@@ -167,7 +167,7 @@ def test_kept_connections_of_either_http_are_given_up(lingering):
         assert b"\r\nConnection: Keep-Alive\r\n" in old.recv(1000)
         lingering.signal(signal.SIGTERM)
         ready = f"{lingering.url}/readyz"
-        wait_for(lambda: not requests.get(ready, timeout=5).ok)
+        wait_for(lambda: not requests.get(ready, timeout=30).ok)
         old.sendall(asked)
         said = old.makefile("rb").read()
     assert re.findall(rb"(?m)^Connection: (.*)\r$", said) == [b"close"]
@@ -188,27 +188,28 @@ def test_requests_that_wait_for_a_thread_are_answered(tmp_path):
         assert ended(service) == 0
 
 
-def test_a_request_that_comes_slowly_is_answered_though_told_twice(service):
-    connection, rest = half_a_request(service)
-    service.signal(signal.SIGINT)
-    wait_for(lambda: is_refused(service))
-    service.signal(signal.SIGTERM)
-    connection.sendall(rest)
-    assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
-    assert ended(service) == 0
+def test_a_request_that_comes_slowly_is_answered_though_told_twice(tmp_path, redis_url):
+    with with_constants(tmp_path, redis_url, PATIENCE=300) as service:
+        connection, rest = half_a_request(service)
+        service.signal(signal.SIGINT)
+        wait_for(lambda: is_refused(service))
+        service.signal(signal.SIGTERM)
+        connection.sendall(rest)
+        assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
+        assert ended(service) == 0
 
 
 def test_what_never_comes_or_ends_holds_nothing_up(tmp_path):
-    """A request that takes a minute, half a one for ever, and fifty silent clients."""
+    """A request that takes ten minutes, half a one, and fifty silent clients."""
     with (
         PlainService(
-            tmp_path, "'slow' in environ['PATH_INFO'] and time.sleep(60)"
+            tmp_path, "'slow' in environ['PATH_INFO'] and time.sleep(600)"
         ) as service,
         contextlib.ExitStack() as clients,
     ):
         for _ in range(50):
             client = clients.enter_context(requests.Session())
-            client.get(f"{service.url}/quick", timeout=5)
+            client.get(f"{service.url}/quick", timeout=30)
         half, _ = half_a_request(service)
         clients.enter_context(half)
         slow = socket.create_connection(("127.0.0.1", service.port))
@@ -223,9 +224,9 @@ def test_silent_connections_alone_are_not_waited_for(tmp_path, redis_url):
         with_constants(tmp_path, redis_url, PATIENCE=300) as service,
         requests.Session() as client,
     ):
-        client.get(f"{service.url}/healthz", timeout=5)
+        client.get(f"{service.url}/healthz", timeout=30)
         service.signal(signal.SIGTERM)
-        assert service.process.wait(60) == 0
+        assert ended(service) == 0
 
 
 def test_the_try_out_ends_with_ctrl_c(tmp_path):
@@ -236,7 +237,7 @@ def test_the_try_out_ends_with_ctrl_c(tmp_path):
             env={"PATH": os.environ["PATH"], "PORT": str(port)},
         )  # fmt: skip
     try:
-        wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).ok)
+        wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/readyz", timeout=30).ok)
         process.send_signal(signal.SIGINT)
         assert process.wait(WITHIN) == 0
     finally:
