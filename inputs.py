@@ -235,8 +235,12 @@ class SessionCopy(Input):
     """What GET /api/sessions/:id gives, to be given back to POST /api/sessions."""
 
     session: NewSession
-    media: Media = []
+    media: Media | UnsetType = UNSET
     shares: Ignored = UNSET
+
+    def __post_init__(self) -> None:
+        if self.media is not UNSET:
+            self.session.media = self.media
 
 
 class Seen(Struct):

@@ -1153,8 +1153,7 @@ def read_new_session() -> NewSession:
     raw = read_body(dict[str, msgspec.Raw])
     if "session" not in raw:
         return decode_json(to_json(raw), NewSession)
-    copy = decode_json(to_json(raw), SessionCopy)
-    return msgspec.structs.replace(copy.session, media=copy.media)
+    return decode_json(to_json(raw), SessionCopy).session
 
 
 def check_addresses(given: NewSession | SessionPatch) -> None:

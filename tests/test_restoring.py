@@ -144,6 +144,9 @@ def test_a_copy_is_checked_as_any_other_session(owner):
         assert field in answer.json["details"][0]["field"]
     for given in ({"session": copy["session"]}, without(copy, "shares")):
         assert owner.post("/api/sessions", json=given).status_code == 201
+    inside = {"session": copy["session"] | {"media": copy["media"]}}
+    made = owner.post("/api/sessions", json=inside).json
+    assert made["mediaCount"] == len(copy["media"]), "nothing is lost without a word"
 
 
 @pytest.mark.parametrize(
