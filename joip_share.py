@@ -1447,7 +1447,7 @@ pages = Blueprint("pages", __name__)
 CARD_SIZE = 1200, 630  # pixels of static/card.png
 
 
-def page(template: str, me: Account | bool | None, **variables: Any) -> str:
+def page(template: str, me: Account | str | None, **variables: Any) -> str:
     """A rendered page; `me` is who is signed in."""
     return flask.render_template(template, me=me, **variables)
 
@@ -1733,12 +1733,13 @@ def onward() -> Response:
 def shared_page(pasted: str) -> Response:
     """The preview. Counts an open, and a click for `?r=`; this page goes round."""
     seen_by = visit(owner_sees_paused=True)
-    signed_in = bool(seen_by.viewer)
-    code = parse_pasted_code(pasted)
-    return open_link(code, seen_by, lambda opened: preview_response(opened, signed_in))
+    me = current_account() if seen_by.viewer else None
+    who = (me.name or me.email) if me else ""
+    draw = functools.partial(preview_response, who=who)
+    return open_link(parse_pasted_code(pasted), seen_by, draw)
 
 
-def preview_response(opened: Opened, signed_in: bool) -> Response:
+def preview_response(opened: Opened, who: str) -> Response:
     """The page of an opened link; it tells when it is shown, unless that is no news."""
     kind = {"": SHOWN, "head": SHOWN, "prefetch": AHEAD}.get(opened.reason, "")
     if opened.reason == "head" and visits.is_machine(request.user_agent.string):
@@ -1747,7 +1748,7 @@ def preview_response(opened: Opened, signed_in: bool) -> Response:
     html = application().preview_page(
         opened.preview,
         opened.owner_code,
-        signed_in,
+        who,
         opened.personal,
         0 if opened.public else opened.session_id,
         followed,
@@ -1759,14 +1760,14 @@ def preview_response(opened: Opened, signed_in: bool) -> Response:
 def draw_preview(
     preview: Preview,
     owner_code: str,
-    signed_in: bool,
+    who: str,
     personal: bool,
     paused: int,
     followed: str,
     seen: tuple[str, bytes] | None,
 ) -> str:
-    """The page of a preview, which depends on nothing else and so is drawn once;
-    `paused` is the session's id, for its owner, where its links open nothing."""
+    """The page of a preview, drawn once for what is given; `who` is signed in, "" for
+    nobody; `paused` is the session's id, for its owner, where links open nothing."""
     code, link = preview.share_code, share_url(preview.share_code, owner_code)
     image, size = social_image(preview)
     play = f"{settings().path}/shared/{code}/play"
@@ -1774,7 +1775,7 @@ def draw_preview(
     told = f"{settings().path}/api/shared/{code}/seen{followed}"
     return page(
         "shared.html",
-        signed_in,
+        who,
         **asdict(preview),
         share_url=link,
         play_url=f"{own}/play" if paused else f"{play}?r={owner_code}",

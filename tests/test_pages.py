@@ -251,6 +251,23 @@ def test_who_is_signed_in_plays_at_once(site):
     assert not [link for link in links if "login" in link]
 
 
+def test_a_preview_names_who_is_signed_in_also_by_a_new_name(site):
+    def named():
+        page = site.page(site.shared, guest)
+        assert f"{site.path}/account" in page.links()
+        return re.search(r'class="who".*?<bdi>(.*?)</bdi>', page.text)[1]
+
+    guest = site.stranger()
+    guest.sign_up("nameless@example.com")
+    assert named() == "nameless@example.com"
+    for name, told in (("Ann <b>", "Ann &lt;b&gt;"), ("Bea", "Bea")):
+        guest.patch("/api/auth/user", json={"name": name})
+        assert named() == told
+    nobody = site.page(site.shared)
+    assert f"{site.path}/account" not in nobody.links()
+    assert "Bea" not in nobody.text
+
+
 def test_the_pages_message_is_for_people_only(site):
     body = site.page(site.shared).one("body")
     assert body["data-seen"] == f"{site.path}/api{site.shared}/seen"
