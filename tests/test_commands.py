@@ -714,6 +714,19 @@ def fill(town: Town, sessions: int, media_bytes: int) -> None:
         pipe.execute()
 
 
+@pytest.mark.parametrize("command", ["check", "report"])
+def test_a_walk_asks_after_a_hundred_keys_at_once(town, command):
+    """A read of Redis's is what one send has brought, 16 kB at most."""
+
+    def reads() -> int:
+        return town.redis.info("stats")["total_reads_processed"]
+
+    fill(town, 600, media_bytes=10)
+    before = reads()
+    town.run(command)
+    assert reads() - before < town.redis.dbsize() / 10
+
+
 def peak_memory(*command: str, app: str, **env: str) -> int:
     """The most memory that a command took, in bytes."""
     process = flask(*command, app=app, **env)
