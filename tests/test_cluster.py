@@ -149,6 +149,40 @@ def test_links_of_healthy_nodes_go_on_while_another_is_away(world, empty_cluster
     wait_for(lambda: preview(others[0]) == 200)
 
 
+@contextlib.contextmanager
+def without_a_slot(cluster: Cluster) -> Iterator[None]:
+    """A Cluster that has lost a slot, and serves nothing without it."""
+
+    def covering(wanted: str) -> None:
+        for node in cluster.nodes:
+            node.client.config_set("cluster-require-full-coverage", wanted)
+
+    def is_down(node) -> bool:
+        state = node.client.execute_command("CLUSTER", "INFO")
+        return b"cluster_state:fail" in state
+
+    covering("yes")
+    for node in cluster.nodes:
+        node.client.execute_command("CLUSTER", "DELSLOTS", 0)
+    wait_for(lambda: all(map(is_down, cluster.nodes)))
+    try:
+        yield
+    finally:
+        cluster.nodes[0].client.execute_command("CLUSTER", "ADDSLOTS", 0)
+        covering("no")
+        wait_for(cluster.serves)
+
+
+def test_readiness_names_a_cluster_that_is_down(app, empty_cluster):
+    visitor = Visitor(app)
+    assert visitor.get("/readyz").status_code == 200
+    with without_a_slot(empty_cluster):
+        answer = visitor.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json["checks"]["redis"] == "cluster is down"
+    wait_for(lambda: visitor.get("/readyz").status_code == 200)
+
+
 def sign_in(url: str) -> int:
     """Try to sign in as nobody; the status."""
     with Client(url) as stranger:

@@ -112,6 +112,15 @@ def test_readiness_names_a_login_that_redis_does_not_take(tmp_path, login, said)
             assert not re.search("wr0ng|s3cret", service.said())
 
 
+def test_the_version_is_told_by_health_and_by_the_logs_first_line(own_redis, tmp_path):
+    with Service(tmp_path, own_redis.url) as service:
+        health = requests.get(f"{service.url}/healthz", timeout=30)
+        first = json.loads(service.said().splitlines()[0])
+    assert health.json() == {"status": "ok"}
+    assert health.headers["X-Version"] == joip_share.__version__
+    assert first["message"] == f"Joip Share {joip_share.__version__}"
+
+
 def test_health_asks_redis_nothing(real_redis):
     visitor = Visitor(joip_share.create_app(joip_share.Settings(), real_redis))
     visitor.sign_up()  # so that there is a cookie to be ignored
