@@ -19,6 +19,7 @@ from keys import USER_PARTS
 from looks import Asked, Finding, Look, Looks, Mend, for_each
 from records import (
     DEFAULTS,
+    LINK_EVENTS,
     Account,
     Session,
     decode_signup,
@@ -52,7 +53,7 @@ class Checks(Looks):
         (r"session:\{([0-9]+)\}:media", ("GET",), "_media"),
         (r"session:\{([0-9]+)\}:shares", ("HGETALL",), "_shares"),
         (r"session:\{([0-9]+)\}:codes", ("HGETALL",), "_codes"),
-        (r"session:\{([0-9]+)\}:links", ("HKEYS",), "_links"),
+        (r"session:\{([0-9]+)\}:links", ("HGETALL",), "_links"),
         (r"session:\{([0-9]+)\}:(?:stats|daily|referrers)", ("HGETALL",), "_counters"),
         (r"session:\{([0-9]+)\}:players", ROWS, ""),
         (r"session:\{([0-9]+)\}:(?:visitors|viewers):.+", ("GET",), "_people"),
@@ -67,12 +68,6 @@ class Checks(Looks):
         (r"user:\{(\w+)\}:clickers:.+", ("GET",), "_people"),
         (r"user:\{(\w+)\}:abandoned", ("GET",), "_old"),
     )
-
-    def _do(self, *command: Any) -> Mend:
-        return partial(self.store.execute, *command)
-
-    def _delete(self, name: str) -> Mend:
-        return self._do("DEL", self.keys.prefix + name)
 
     def _forget(self, name: str, target: bytes) -> Mend:
         return self._do(*FORGET([self.keys.prefix + name], target))
@@ -165,10 +160,15 @@ class Checks(Looks):
         belongs = ("HGET", session("links"), f"{code}:for")
         return [("HGET", session("codes"), code), belongs]
 
-    def _links(self, name: str, session_id: str, held: Iterable[bytes]) -> Look:
+    def _links(self, name: str, session_id: str, held: Hash) -> Look:
         chosen = yield ("HVALS", self.keys.session(session_id, "shares"))
-        for code in {each.rpartition(b":")[0] for each in held} - {*chosen}:
-            yield Finding(name, f"keeps numbers of {code.decode()}, which is gone")
+        told = pairs(held)
+        codes = {each.rpartition(":")[0] for each in told}
+        for code in codes - {*map(bytes.decode, chosen)}:
+            yield Finding(name, f"keeps numbers of {code}, which is gone")
+        counts = [each for each in told if each.rpartition(":")[2] in LINK_EVENTS]
+        counted = {each.encode(): told[each].encode() for each in counts}
+        yield from self._counters(name, session_id, counted)
 
     def _session(self, name: str, session_id: str, held: Hash) -> Look:
         fields = {**DEFAULTS, **pairs(held), "id": session_id}

@@ -12,6 +12,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -24,7 +25,7 @@ from store import Store
 Look = Generator[Any, Any, None]
 Mend = Callable[[], Any]
 Asked = list[Command]
-OTHER_TYPE = ""  # all other replies that are empty compare to it as unequal
+OTHER_TYPE = ()  # all other replies that are empty compare to it as unequal
 UNREADABLE = (msgspec.DecodeError, zlib.error, ValueError)
 
 
@@ -51,6 +52,12 @@ class Looks(ABC):
         groups = self._shapes.groupindex.values()
         self._kinds = dict(zip(groups, self.KINDS, strict=True))
 
+    def _do(self, *command: Any) -> Mend:
+        return partial(self.store.execute, *command)
+
+    def _delete(self, name: str) -> Mend:
+        return self._do("DEL", self.keys.prefix + name)
+
     @abstractmethod
     def left_over(self, name: str, whose: str) -> Mend:
         """What takes away a part of something that is gone."""
@@ -67,6 +74,8 @@ class Looks(ABC):
         held, stands = yield [(read, key, *args), ("EXISTS", whole + brace)]
         if held == OTHER_TYPE:
             yield Finding(name, "is of another type than it should be")
+        elif held == b"":
+            yield Finding(name, "cannot be read")
         elif held and part and not stands:
             gone = self.left_over(name, whose)
             yield Finding(name, "is left of something that was deleted", gone)

@@ -20,7 +20,7 @@ import click
 from checks import Checks
 from clock import today
 from joip_share import command, create_app, store
-from looks import Finding, Look, findings
+from looks import UNREADABLE, Finding, Look, findings
 from records import pairs
 from redis_link import StoreUnavailable
 from refusals import Refusal
@@ -141,7 +141,8 @@ class Report:
             self.sums["bytes"] += size or 0
             kind, whose, part = ours.groups()
             if read := getattr(self, f"_{kind}_{part or 'itself'}", None):
-                yield from read(key, whose)
+                with contextlib.suppress(*UNREADABLE):  # `check` names it
+                    yield from read(key, whose)
 
     def _session_itself(self, key: str, session_id: str) -> Look:
         self.sums["sessions"] += 1
@@ -185,7 +186,8 @@ class Report:
             yield f"large account: {megabytes(size)} {user_id} {email}"
 
     def _told(self, key: str, field: str) -> str:
-        return (self.store.execute("HGET", key, field) or b"").decode()
+        found: bytes = self.store.execute("HGET", key, field) or b""
+        return found.decode("utf-8", "replace")
 
 
 def _keep(largest: list[tuple[int, str]], size: int, whose: str) -> None:

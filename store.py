@@ -304,7 +304,7 @@ class Store:
         """Every account that stands and can be read, and how many sessions it has."""
         for key in {*self.scan(self.keys.user("*"))}:
             user_id = key.partition("{")[2].rstrip("}")
-            with contextlib.suppress(UserNotFound, msgspec.ValidationError):
+            with contextlib.suppress(UserNotFound, msgspec.ValidationError, ValueError):
                 sessions = self.keys.user(user_id, "sessions")
                 yield self.account(user_id), self.execute("ZCARD", sessions)
 

@@ -245,9 +245,15 @@ NAMED = {
     "a referral counter that is none": lambda r, t: r.hset(
         t.user("referrals"), "clicks:direct", "x"
     ),
+    "a link's counter that is none": lambda r, t: r.hset(
+        t.session("links"), f"{t.code}:opens", "x"
+    ),
     "visitors kept for good": lambda r, t: r.persist(t.session(f"visitors:{DAY}")),
     "visitors unreadable": lambda r, t: r.set(
         t.session(f"visitors:{DAY}"), "junk", ex=60
+    ),
+    "visitors emptied": lambda r, t: r.set(
+        t.session(f"visitors:{DAY}"), "", ex=60
     ),
     "a day's key kept for good": lambda r, t: r.persist(f"visitors:key:{DAY}"),
     "attempts kept for good": lambda r, t: r.set("limits:login:x", 1),
@@ -419,6 +425,18 @@ def test_an_account_that_a_command_makes_is_data_of_this_version(engine):
     assert engine.client.get("schema") == b"2"
 
 
+def test_check_goes_on_where_all_keys_of_a_session_are_of_another_type(town):
+    parts = [town.session(part) for part in SESSION_PARTS]
+    for key in parts:
+        town.redis.delete(key)
+        town.redis.sadd(key, "x")
+    for options in ((), ("--repair",), ()):
+        status, said = town.check(*options)
+        assert status == 1
+        for key in parts:
+            assert f"{key} is of another type than it should be\n" in said
+
+
 def test_what_is_left_is_told_beside_what_was_mended(town):
     town.redis.set(f"share:{OTHER}", 99)
     town.redis.hdel(town.session(), "title")
@@ -558,6 +576,29 @@ def test_report_tells_what_there_is_and_what_it_takes(any_town):
     }
     owner = any_town.owner
     assert re.fullmatch(rf"large account: {size} {owner.id} {owner.email}", told[8])
+
+
+UNREADABLE = {
+    "sizes": lambda r, t: r.hset(t.user("sizes"), str(t.walk), "x"),
+    "days": lambda r, t: r.hset(t.session("daily"), f"{DAY}:opens", "x"),
+    "an account's record": lambda r, t: r.hset(t.user(), "email", b"\xff"),
+    "an account's fields": lambda r, t: r.hset(t.user(), b"\xff", ""),
+    "another type": lambda r, t: (
+        r.delete(t.user("sizes")),
+        r.set(t.user("sizes"), "x"),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE)
+@pytest.mark.parametrize("command", ["report", "list-users"])
+def test_what_cannot_be_read_is_passed_over(town, command, damage):
+    """`check` names it."""
+    UNREADABLE[damage](town.redis, town)
+    result = town.run(command)
+    assert result.exit_code == 0, result.output
+    assert result.stdout
+    assert town.check()[0] == 1
 
 
 # What they refuse.
