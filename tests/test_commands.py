@@ -252,9 +252,7 @@ NAMED = {
     "visitors unreadable": lambda r, t: r.set(
         t.session(f"visitors:{DAY}"), "junk", ex=60
     ),
-    "visitors emptied": lambda r, t: r.set(
-        t.session(f"visitors:{DAY}"), "", ex=60
-    ),
+    "visitors emptied": lambda r, t: r.set(t.session(f"visitors:{DAY}"), "", ex=60),
     "a day's key kept for good": lambda r, t: r.persist(f"visitors:key:{DAY}"),
     "attempts kept for good": lambda r, t: r.set("limits:login:x", 1),
     "a login kept for good": lambda r, t: r.persist("login:login"),
