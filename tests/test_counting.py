@@ -553,12 +553,14 @@ def test_plays_at_once_by_one_person_are_one_and_by_eight_are_eight(live, live_w
     assert live_stats(live_world)["totals"]["plays"] == 4
 
 
-@pytest.mark.parametrize(("signed_in", "trips"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize("signed_in", [False, True])
 @pytest.mark.parametrize(
-    "path", ["/api/shared/{}/preview", "/shared/{}", "/shared/{}?r={}"]
+    ("path", "more"),
+    [("/api/shared/{}/preview", 1), ("/shared/{}", 2), ("/shared/{}?r={}", 2)],
 )
-def test_one_round_trip_counts_and_fetches(live, live_world, path, signed_in, trips):
-    """And one more reads the login, to leave the owner out."""
+def test_one_round_trip_counts_and_fetches(live, live_world, path, signed_in, more):
+    """And one more reads the login, to leave the owner out; a page names who it is."""
+    trips = 1 + signed_in * more
     path = path.format(live_world.code, live_world.referral_code)
     visitor = live_world.newcomer()
     if signed_in:
