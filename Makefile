@@ -12,7 +12,7 @@ run: .venv/try
 	$(BIN)/python joip_share.py
 
 test: .venv/dev programs
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The quick tests on every supported Python that this machine has.
 test-pythons: .venv/dev
