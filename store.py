@@ -1014,17 +1014,16 @@ class Store:
     def visitor_key(self, day: str, make: bool = True) -> bytes:
         """That day's random HMAC key, the same in every process, gone in two days.
         Raises LookupError where there is none, and none is to be made."""
-        if day not in self._visitor_keys:
-            name = self.keys.visitors_key(day)
-            life = ("EX", VISITORS_SECONDS)
-            key = (
-                self._shared_random(name, *life) if make else self.execute("GET", name)
-            )
-            if key is None:
-                raise LookupError(day)
-            older = list(self._visitor_keys.items())[-3:]
-            self._visitor_keys = dict([*older, (day, key)])
-        return self._visitor_keys[day]
+        if key := self._visitor_keys.get(day):
+            return key
+        name = self.keys.visitors_key(day)
+        if make:
+            key = self._shared_random(name, "EX", VISITORS_SECONDS)
+        elif not (key := self.execute("GET", name)):
+            raise LookupError(day)
+        older = [*self._visitor_keys.items()][-3:]
+        self._visitor_keys = dict([*older, (day, key)])  # a thread may lose another's
+        return key
 
     @functools.cached_property
     def signing_key(self) -> bytes:
