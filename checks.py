@@ -162,13 +162,12 @@ class Checks(Looks):
 
     def _links(self, name: str, session_id: str, held: Hash) -> Look:
         chosen = yield ("HVALS", self.keys.session(session_id, "shares"))
-        told = pairs(held)
-        codes = {each.rpartition(":")[0] for each in told}
+        parts = {each: each.rpartition(":") for each in pairs(held)}
+        codes = {code for code, *_ in parts.values()}
         for code in codes - {*map(bytes.decode, chosen)}:
             yield Finding(name, f"keeps numbers of {code}, which is gone")
-        counts = [each for each in told if each.rpartition(":")[2] in LINK_EVENTS]
-        counted = {each.encode(): told[each].encode() for each in counts}
-        yield from self._counters(name, session_id, counted)
+        counts = {k: v for k, v in held.items() if parts[k.decode()][2] in LINK_EVENTS}
+        yield from self._counters(name, session_id, counts)
 
     def _session(self, name: str, session_id: str, held: Hash) -> Look:
         fields = {**DEFAULTS, **pairs(held), "id": session_id}

@@ -24,7 +24,11 @@ def _timestamp(seconds: int) -> str:
 
 def next_second(moment: str) -> str:
     """The second after a timestamp."""
-    return _timestamp(int(datetime.fromisoformat(moment).timestamp()) + 1)
+    return _timestamp(int(_seconds(moment)) + 1)
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -55,4 +59,4 @@ def id_age(session_id: int) -> float:
 
 def age(moment: str) -> float:
     """How many seconds ago a timestamp was."""
-    return time.time() - datetime.fromisoformat(moment).timestamp()
+    return time.time() - _seconds(moment)

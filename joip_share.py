@@ -223,10 +223,9 @@ class JoipShare(Flask):
         self.stopping = False  # set by who serves: /readyz says 503
         self.session_interface = LoginInterface(self, self.store)
         self.asset = functools.cache(functools.partial(asset_url, settings.path))
-        told = self.jinja_env.globals
-        told.update(base=settings.path, asset=self.asset)
+        told: dict[str, Any] = {"base": settings.path, "asset": self.asset}
         told["auth_url"] = settings.auth_header and settings.auth_url
-        told["registration"] = settings.registration
+        self.jinja_env.globals.update(told, registration=settings.registration)
         self.preview_page = functools.lru_cache(PREVIEWS_KNOWN)(draw_preview)
         self.card_url = settings.origin + self.asset("card.png")
         self.known_route = functools.lru_cache(ROUTES_KNOWN)(self._route)
@@ -806,20 +805,21 @@ def create_account(
     return store().register(new.email, name, password)
 
 
-def may_register(code: str | None = None) -> bool:
-    """Whether who is asking may, by this referral code or by what is remembered."""
+def may_register(find_sender: Callable[[], Sender | None]) -> bool:
+    """Whether who is asking may; who sent them is looked up only where that decides."""
     mode = settings().registration
-    return mode == "open" or (mode == "invite" and sender(code) is not None)
+    return mode == "open" or (mode == "invite" and find_sender() is not None)
 
 
 def sign_up(new: Registration) -> Account:
     """Make an account, if registration is open to who is asking, and credit who brought
     it. 403 REGISTRATION_CLOSED; 409 EMAIL_TAKEN; 429."""
-    if not may_register(new.referral_code):
+    sent_by = sender(new.referral_code)
+    if not may_register(lambda: sent_by):
         raise Problem("REGISTRATION_CLOSED")
     attempts = [(REGISTRATIONS, network())]
     enforce(attempts, spend=False)
-    sent_by, before = sender(new.referral_code), current_user_id()
+    before = current_user_id()
     account = create_account(new, functools.partial(enforce, attempts))
     attribute(account, sent_by, before)
     return account
@@ -1479,7 +1479,7 @@ def home() -> Response:
     if account:
         response = html_response(shelf(account))
     else:
-        invited = may_register(referral_in(query_text(), "ref"))
+        invited = may_register(lambda: sender(referral_in(query_text(), "ref")))
         shown = {"card_url": application().card_url, "may_register": invited}
         response = html_response(page("welcome.html", None, **shown))
     follow_referral_link(response, account)
@@ -1659,7 +1659,7 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
         problem=told,
         retry_after=problem.headers.get("Retry-After") if problem else None,
         invited_to=invited_to(),
-        may_register=may_register(),
+        may_register=may_register(sender),
     )
     response = html_response(html, problem.status if problem else 200)
     response.headers.update(problem.headers if problem else {})
