@@ -77,7 +77,8 @@ class Master(Node):
         self._next_news = 0.0
         self._asking = threading.Lock()
 
-    def _usable(self, connection: redis.Connection) -> bool:
+    def usable(self, connection: redis.Connection) -> bool:
+        """Whether it leads to the master, as far as that is known, and is sound."""
         due = time.monotonic() >= self._next_news
         if due and self._asking.acquire(blocking=False):  # the others go on meanwhile
             try:
@@ -85,7 +86,7 @@ class Master(Node):
             finally:
                 self._asking.release()
         here = (connection.host, connection.port)
-        return self._address in (None, here) and super()._usable(connection)
+        return self._address in (None, here) and super().usable(connection)
 
     def _new(self) -> redis.Connection:
         with self._asking:

@@ -191,7 +191,7 @@ class Node:
 
     def _converse(self, commands: Sequence[Command], end: float) -> list[Any]:
         connection, self._held.connection = self._held.connection, None
-        if connection is None or not self._usable(connection):
+        if connection is None or not self.usable(connection):
             connection = self._connect(end)
         try:
             packed = b"".join(connection.pack_commands(map(self._spelled, commands)))
@@ -226,7 +226,7 @@ class Node:
         except redis.ResponseError as error:
             return error
 
-    def _usable(self, connection: redis.Connection) -> bool:
+    def usable(self, connection: redis.Connection) -> bool:
         """Whether it may be used again. This process may be a fork of the one that it
         belongs to, and while it rested the server may have closed it."""
         if connection.pid != os.getpid():
