@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
@@ -212,15 +213,21 @@ def new_visitor(app):
     return lambda: Visitor(app)
 
 
-@pytest.fixture(scope="session")
-def live(tmp_path_factory):
+@contextlib.contextmanager
+def service_of_its_own(folder):
     """The service as a process, on a Redis of its own, without rate limits."""
-    folder = tmp_path_factory.mktemp("live")
     with (
         RedisServer(folder) as server,
         Service(folder, server.url, RATELIMIT_ENABLED="0") as service,
     ):
         service.redis, service.redis_url = server.client, server.url
+        yield service
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory):
+    """A service that many tests share."""
+    with service_of_its_own(tmp_path_factory.mktemp("live")) as service:
         yield service
 
 

@@ -24,11 +24,11 @@ import segno
 
 import joip_share
 import store
-from conftest import Visitor, World
+from conftest import Visitor, World, service_of_its_own
 from faults import replica_of_nobody
 from headers import JSON
 from records import MAX_MEDIA_BYTES, unpack_media
-from servers import PERSON, Client, RedisServer, Service
+from servers import PERSON, Client, RedisServer
 
 MANY = int(os.environ.get("MUTATED_REQUESTS", "5000"))  # 20,000 now and then
 LARGE = [
@@ -520,12 +520,8 @@ def test_a_wrong_current_password_is_logged_as_well(owner, capfd):
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """serve.py on a Redis of its own, with real hashes and without rate limits."""
-    folder = tmp_path_factory.mktemp("attacked")
-    with (
-        RedisServer(folder) as server,
-        Service(folder, server.url, RATELIMIT_ENABLED="0") as service,
-    ):
+    """serve.py with real hashes, for these tests alone."""
+    with service_of_its_own(tmp_path_factory.mktemp("attacked")) as service:
         service.world = World.at(service.url)
         yield service
 

@@ -204,13 +204,14 @@ class Owners:
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(len(self._owners))
-        for owner in self._owners:
-            self._pool.submit(self.make_sessions, owner)
+        self._asking = [self._pool.submit(self.make_sessions, o) for o in self._owners]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._pool.shutdown()
+        for owner in self._asking:
+            owner.result()
 
     def lost(self) -> list[str]:
         """The sessions whose making was answered, and which are not what they were."""
