@@ -60,22 +60,34 @@ export class Cards {
 
   // --------------------------------------------------------------------- its picture
 
-  /** Show what a card's address leads to; a video without a thumbnail, its first frame. */
+  /** Show what a card's address leads to. */
   look(node) {
-    const { mediaUrl, type, thumbnail } = this.item(node);
+    const { type } = this.item(node);
+    this.draw(node, type);
+    this.dress(node, type);
+    this.hooks.looked();
+  }
+
+  /** Its picture; that of a video without a thumbnail is its first frame. */
+  draw(node, type) {
+    const { mediaUrl, thumbnail } = this.item(node);
     const film = type === "video" && !thumbnail;
     const shown = film ? this.film(node, mediaUrl) : this.image(node, thumbnail ?? mediaUrl);
     shown.className = "medium";
-    shown.onerror = () => this.fail(node, film);
+    shown.onerror = () => this.fail(node, type);
     const frame = node.querySelector(".picture");
     frame.querySelector(".medium")?.remove();
     frame.prepend(shown);
     frame.classList.remove("broken");
+    return shown;
+  }
+
+  /** What only a picture has, or only a video. */
+  dress(node, type) {
     node.classList.toggle("pictured", type === "image"); // a phone shows no more of it
     const captions = field(node, "captions");
     captions.closest(".field").hidden = captions.disabled = type !== "video";
-    node.querySelector("[data-cover]").hidden = film;
-    this.hooks.looked();
+    node.querySelector("[data-cover]").hidden = type === "video" && !node.thumbnail;
   }
 
   image(node, src) {
@@ -107,8 +119,8 @@ export class Cards {
 
   /** What was just given and fails as a picture is tried as a video, and the other way
    * round; what is neither is told. */
-  fail(node, film) {
-    if (node.fresh) return this.retype(node, film ? "image" : "video");
+  fail(node, type) {
+    if (node.fresh) return this.attempt(node, type === "video" ? "image" : "video");
     const page = this.hooks.looksLikePage(this.item(node).mediaUrl);
     const frame = node.querySelector(".picture");
     frame.dataset.why = page ? "A web page, not a picture" : "Cannot be shown";
@@ -117,12 +129,16 @@ export class Cards {
     return this.hooks.looked();
   }
 
-  retype(node, type) {
-    field(node, "type").value = type;
-    node.fresh = !node.retried; // a third time would be the first one again
-    node.retried = true;
-    this.look(node);
-    this.hooks.changed();
+  /** Its kind is another one only once that is seen to work: until then it is no change. */
+  attempt(node, type) {
+    const shown = this.draw(node, type);
+    node.fresh = false; // a third time would be the first one again
+    shown.onload = shown.onloadeddata = () => {
+      if (!shown.isConnected || field(node, "type").value === type) return;
+      field(node, "type").value = type;
+      this.dress(node, type);
+      this.hooks.changed();
+    };
   }
 
   /** The cards whose media cannot be shown. */

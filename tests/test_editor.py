@@ -223,6 +223,27 @@ def test_what_fails_as_a_picture_is_tried_as_a_video(new):
     expect(new.locator("#broken")).to_be_hidden()
 
 
+def test_a_kind_is_another_one_only_once_that_is_seen_to_work(editor):
+    held = []
+
+    def answer(route):
+        if route.request.resource_type == "media":
+            held.append(route)
+        else:
+            route.fulfill(status=404)
+
+    editor.expected.append("media.example")
+    editor.context.route("https://media.example/moving", answer)
+    editor.get_by_label("Address of item 1").fill("https://media.example/moving")
+    save(editor)
+    wait_for(lambda: editor.evaluate("1") and held, what="the video's request")
+    expect(editor.locator("#state")).to_have_text("Saved")
+    expect(editor.get_by_label("Kind of item 1")).to_have_value("image")
+    held[0].fulfill(body=FILM, content_type="video/webm")
+    expect(editor.get_by_label("Kind of item 1")).to_have_value("video")
+    expect(editor.locator("#state")).to_have_text("Unsaved changes")
+
+
 def test_what_cannot_be_shown_is_told_and_counted_beside_save(new):
     new.expected += ["media.example"]
     new.context.route(
