@@ -20,7 +20,8 @@ pytest.register_assert_rewrite("store_contract")
 @pytest.fixture(scope="session", autouse=True)
 def cheap_hashes():
     """Passwords are hashed for safety, which takes a third of a second each: services
-    that tests start as processes do so, applications within the tests do not."""
+    that tests start as processes do so, but for the one that many share; applications
+    within the tests do not."""
     passwords.SCRYPT = "scrypt:1024:8:1"
 
 
@@ -214,11 +215,11 @@ def new_visitor(app):
 
 
 @contextlib.contextmanager
-def service_of_its_own(folder):
+def service_of_its_own(folder, **options):
     """The service as a process, on a Redis of its own, without rate limits."""
     with (
         RedisServer(folder) as server,
-        Service(folder, server.url, RATELIMIT_ENABLED="0") as service,
+        Service(folder, server.url, RATELIMIT_ENABLED="0", **options) as service,
     ):
         service.redis, service.redis_url = server.client, server.url
         yield service
@@ -227,7 +228,8 @@ def service_of_its_own(folder):
 @pytest.fixture(scope="session")
 def live(tmp_path_factory):
     """A service that many tests share."""
-    with service_of_its_own(tmp_path_factory.mktemp("live")) as service:
+    folder = tmp_path_factory.mktemp("live")
+    with service_of_its_own(folder, cheaply=True) as service:
         yield service
 
 

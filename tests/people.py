@@ -6,6 +6,7 @@ import base64
 import time
 from collections import Counter
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from servers import PERSON
@@ -16,6 +17,15 @@ ARGS = [
 ]  # fmt: skip
 PATIENCE = 15_000  # ms
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+
+LOOKS = {
+    "light": {"color_scheme": "light", "forced_colors": "none"},
+    "dark": {"color_scheme": "dark", "forced_colors": "none"},
+    "forced": {"color_scheme": "light", "forced_colors": "active"},
+}
+# What axe-core looks at: but for contrast all is the same in any light, and in forced
+# colours every text has the reader's own, which it does not know of.
+RULES = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
 
 # Makes chromium an iPhone of 2021: what that has not.
 OLD = """
@@ -105,6 +115,13 @@ class Person:
             points = [{"x": x, "y": y}] if kind == "touchStart" else []
             event = {"type": kind, "touchPoints": points, "timestamp": begun + n / 30}
             touch.send("Input.dispatchTouchEvent", event)
+
+    def faults(self, look="light"):
+        """What axe-core finds in the page, as it is now."""
+        if look not in RULES:
+            return []
+        found = Axe().run(self.page, options=RULES[look]).response["violations"]
+        return [f"{v['id']} at {node['target']}" for v in found for node in v["nodes"]]
 
     def colours(self, box):
         """The colours of the pixels in a box of the screen, and how often each is."""

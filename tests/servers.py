@@ -284,6 +284,11 @@ class Sentinels(Group):
         return redis.Redis(port=self.ports[0]).execute_command("SENTINEL", *command)
 
 
+# serve.py, whose passwords are hashed in a moment: for safety each takes a core for a
+# third of a second, at the start as well.
+CHEAPLY = "import passwords, serve; passwords.SCRYPT = 'scrypt:1024:8:1'; serve.main()"
+
+
 class Service(Process):
     """Joip Share as the Procfile runs it, on 127.0.0.1, or on a socket handed over as
     systemd does it."""
@@ -295,6 +300,7 @@ class Service(Process):
         port: int = 0,
         wait: bool = True,
         listener: socket.socket | None = None,
+        cheaply: bool = False,
         **env: str,
     ) -> None:
         self.port = listener.getsockname()[1] if listener else port or free_port()
@@ -305,9 +311,10 @@ class Service(Process):
             "PATH": f"{BIN}:{os.environ['PATH']}", "REDIS_URL": redis_url,
             "PUBLIC_URL": self.url, "PORT": str(self.port), "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
+        what = ["-c", CHEAPLY] if cheaply else command[1:]
         fds = (listener.fileno(),) if listener else ()
         super().__init__(
-            [*(hand_over(fds[0]) if fds else ()), sys.executable, *command[1:]],
+            [*(hand_over(fds[0]) if fds else ()), sys.executable, *what],
             folder / f"service-{self.port}.log",
             cwd=ROOT, env=environ | env, pass_fds=fds,
         )  # fmt: skip
