@@ -1,9 +1,12 @@
-"""What the text of a link says, as people paste it and programs bend it."""
+"""What the text of a link says, as people paste it and programs bend it; its QR code;
+the links of static files."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
 import segno
@@ -26,7 +29,7 @@ def parse_code(text: str) -> str:
     return text.lower()
 
 
-def parse_pasted_code(text: str) -> str:
+def pasted_code(text: str) -> str:
     """The share code at the beginning of what follows /shared/ in a link, as people
     paste it, and as programs encode it, also twice."""
     text = unquote(text)
@@ -52,3 +55,10 @@ def qr_code(url: str) -> bytes:
     file = io.BytesIO()
     segno.make(url, micro=False).save(file, "svg", scale=8, border=4, light="#fff")
     return file.getvalue()
+
+
+def asset_url(base: str, name: str) -> str:
+    """A static file's URL; it changes with the file, so it may be kept for good."""
+    file = Path(__file__).parent / "static" / name
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return f"{base}/static/{name}?v={digest[:12]}"
