@@ -196,7 +196,7 @@ class Answer(Response):
 
 
 class Request(flask.Request):
-    """Flask's request; its cookies are where WSGI has joined them, which saves 15 µs."""
+    """Flask's request; its cookies come from where WSGI has joined them (-15 µs)."""
 
     @cached_property
     def cookies(self) -> Any:
