@@ -1177,12 +1177,12 @@ def check_addresses(given: NewSession | SessionPatch) -> None:
 
 
 def _check_address(field: str, url: Any) -> None:
-    origin = settings().origin.lower()
-    static = f"{settings().public_url.lower()}/static/"
     if not isinstance(url, str):
         return
-    bare = re.sub(r"//[^/@]*@", "//", url, count=1)
-    if bare.startswith(f"{origin}/") and not bare.startswith(static):
+    own, bare = settings().public_url, re.sub(r"//[^/@]*@", "//", url, count=1)
+    read = re.sub("(?<!:)/+", "/", unquote(bare))  # as the server reads it
+    inside = re.match(rf"{re.escape(own)}([/?#]|\Z)", read)
+    if inside and not bare.startswith(f"{own}/static/"):
         name = re.sub(r"_(\w)", lambda match: match[1].upper(), field)
         raise field_problem(name, "must not be an address of this service itself")
 

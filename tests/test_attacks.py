@@ -382,19 +382,19 @@ def test_raw_bytes_in_the_query_are_a_400_on_the_wire(live):
 
 
 OWN = [
-    "{origin}", "{origin}/", "{origin}/shared/x", "{origin}/?ref=abcdefgh",
-    "{origin}/api/logout", "{origin}/staticx", "{origin}/static/../shared/x",
-    "{origin}/static/%2e%2e/shared/x", "{origin}/./shared/x", "{ORIGIN}/shared/x",
-    "{scheme}eve@{host}/shared/x", "{scheme}eve:x@{host}/shared/x",
-    "{origin}\\shared\\x", "{origin}#/static/", "{origin}?/static/",
-    "\t{origin}/shared/x",
+    "{own}", "{own}/", "{own}/shared/x", "{own}/?ref=abcdefgh",
+    "{own}/api/logout", "{own}/staticx", "{own}/static/../shared/x",
+    "{own}/static/%2e%2e/shared/x", "{own}/./shared/x", "{ORIGIN}{path}/shared/x",
+    "{scheme}eve@{host}{path}/shared/x", "{scheme}eve:x@{host}{path}/shared/x",
+    "{own}\\shared\\x", "{own}#/static/", "{own}?/static/", "\t{own}/shared/x",
+    "{origin}/{path}/shared/x", "{origin}{encoded}/shared/x",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "public_url",
     ["https://share.example.org", "http://share.example.org:8080",
-     "https://share.example.org/joip"],
+     "https://share.example.org/Joip"],
 )  # fmt: skip
 @pytest.mark.parametrize("url", OWN)
 def test_media_at_the_service_itself_are_refused(public_url, url):
@@ -406,8 +406,9 @@ def test_media_at_the_service_itself_are_refused(public_url, url):
     assert owner.post(f"{base}/register", json=given).status_code == 201
     scheme, _, host = origin.partition("//")
     url = url.format(
-        origin=origin, ORIGIN=origin.upper(), scheme=f"{scheme}//", host=host
-    )
+        own=public_url, origin=origin, ORIGIN=origin.upper(), scheme=f"{scheme}//",
+        host=host, path=settings.path, encoded=settings.path.replace("J", "%4a"),
+    )  # fmt: skip
     good = {"mediaUrl": "https://example.org/1.jpg"}
     for field, body in {
         "thumbnail": {"thumbnail": url},
@@ -427,6 +428,20 @@ def test_media_at_the_service_itself_are_refused(public_url, url):
 )  # fmt: skip
 def test_media_elsewhere_and_our_own_pictures_are_taken(owner, url):
     owner.make_session(thumbnail=url)
+
+
+@pytest.mark.parametrize(
+    "path", ["/photos/1.jpg", "/joip/1.jpg", "/Joip2/1.jpg", "/Joip/static/demo-1.svg"]
+)
+def test_media_beside_a_service_that_lives_under_a_path_are_taken(path):
+    public_url = "https://share.example.org/Joip"
+    settings = joip_share.Settings(public_url=public_url, ratelimit_enabled=False)
+    owner = Visitor(joip_share.create_app(settings, fakeredis.FakeStrictRedis()))
+    given = {"email": "owner@example.com", "password": "long enough"}
+    assert owner.post("/Joip/api/register", json=given).status_code == 201
+    new = {"title": "x", "media": [{"mediaUrl": f"https://share.example.org{path}"}]}
+    answer = owner.post("/Joip/api/sessions", json=new)
+    assert answer.status_code == 201, answer.text
 
 
 CONTROLS = [
