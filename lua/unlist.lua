@@ -4,6 +4,6 @@
 -- Race closed: room that is given back twice.
 local size = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
 if redis.call('HDEL', KEYS[2], ARGV[1]) == 1 then
-  redis.call('HINCRBY', KEYS[2], 'total', -size)
+  redis.call('HINCRBY', KEYS[2], 'total', 0 - size)  -- Redis takes no -0
 end
 return redis.call('ZREM', KEYS[1], ARGV[1])

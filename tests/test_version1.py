@@ -156,6 +156,16 @@ def test_deleting_leaves_nothing(owner, real_redis):
     assert [name for name in names if name.startswith(gone)] == []
 
 
+def test_a_session_whose_change_was_refused_can_be_deleted(owner, real_redis):
+    """Version 1 counted no bytes, so none are to be given back."""
+    change = {"media": [{"mediaUrl": "https://example.org/new.jpg"}]}
+    seen = {"If-Unmodified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    answer = owner.patch("/api/sessions/1", json=change, headers=seen)
+    assert answer.status_code == 409, answer.text
+    assert owner.delete("/api/sessions/1").status_code == 204
+    assert real_redis.hgetall(f"user:{{{OWNER}}}:sizes") == {b"total": b"0"}
+
+
 def test_signing_out_everywhere_ends_a_login_of_version_1(owner, app):
     other = Visitor(app)
     given = {"email": "owner@example.com", "password": "long enough"}
