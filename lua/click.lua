@@ -9,10 +9,12 @@ local account, referrals, clickers = unpack(KEYS)
 local source, day, visitor = unpack(ARGV)
 if not stands(account) then return 0 end
 local counted = 'clickers:' .. day
-local more = newcomers(clickers, visitor, redis.call('HGET', referrals, counted))
+local before = redis.call('HGET', referrals, counted)
+local more, known = newcomers(clickers, visitor, before)
 if more == 0 then return 0 end
 redis.call('HINCRBY', referrals, 'clicks:' .. source, more)
-if redis.call('HINCRBY', referrals, counted, more) == more then
+redis.call('HSET', referrals, counted, known)
+if not before then
   for _, field in ipairs(redis.call('HKEYS', referrals)) do
     if string.sub(field, 1, 9) == 'clickers:' and field ~= counted then
       redis.call('HDEL', referrals, field)

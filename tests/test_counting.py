@@ -475,6 +475,18 @@ def test_a_day_ends_at_midnight_utc(clock, days):
     assert as_dict(told.totals) == dict.fromkeys(once, 2)
 
 
+def test_two_clocks_that_differ_at_midnight_count_nobody_twice(clock, days):
+    """Every count keeps who was counted on its own day, whichever day came last."""
+    people = [Visit(reason="", visitor=b"%d" % n) for n in range(9)]
+    for moment, visit in zip((-9, -8, -7, 0, -6, 1, -5, 2, -4), people, strict=True):
+        clock(moment)
+        days.store.open_shared(days.code, visit, days.owner.referral_code)
+    told = days.store.session_stats(days.session, days.owner.id, 2)
+    assert (told.totals.visitors, told.links[0].visitors) == (9, 9)
+    clicks = days.store.referral_report(days.owner.id, 1, -1).counts
+    assert clicks["clicks:session_share"] == 9
+
+
 def test_days_are_kept_for_400_days_and_totals_for_good(clock, days):
     for day in (0, 1, 399, 400, 401):
         clock(day * DAY)

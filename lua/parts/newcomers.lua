@@ -1,8 +1,12 @@
--- How many more people a HyperLogLog knows than were counted, now that `person` was seen;
--- also where that one was known, since a click may have been taken back.
+-- How many more people a HyperLogLog knows than were counted, now that `person` was seen,
+-- and how many it knows; also where that one was known, since a click may have been taken
+-- back. Where no count of its day is kept, as clocks that differ about midnight have it,
+-- everybody whom it knew before was counted.
 local function newcomers(log, person, counted)
+  counted = tonumber(counted or redis.call('PFCOUNT', log))
   if redis.call('PFADD', log, person) == 1 and redis.call('TTL', log) < 0 then
     redis.call('EXPIRE', log, 172800)
   end
-  return math.max(redis.call('PFCOUNT', log) - tonumber(counted or 0), 0)
+  local known = redis.call('PFCOUNT', log)
+  return math.max(known - counted, 0), known
 end

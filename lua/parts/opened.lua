@@ -1,12 +1,12 @@
 -- The visitors of one link: their number is kept with the day that it is of, so that
 -- the next day begins at none.
 local function count_link_visitor(visitor)
-  local field, before = code .. ':today', 0
+  local field, counted = code .. ':today', nil
   local kept = redis.call('HGET', links, field)
-  if kept and string.sub(kept, 1, 10) == day then before = tonumber(string.sub(kept, 12)) end
-  local more = newcomers(visitors .. ':' .. code, visitor, before)
+  if kept and string.sub(kept, 1, 10) == day then counted = string.sub(kept, 12) end
+  local more, known = newcomers(visitors .. ':' .. code, visitor, counted)
   if more == 0 then return end
-  redis.call('HSET', links, field, day .. ':' .. before + more)
+  redis.call('HSET', links, field, day .. ':' .. known)
   redis.call('HINCRBY', links, code .. ':visitors', more)
 end
 -- At most a hundred hosts; at the first open of a day the fifty largest stay, so that
