@@ -855,12 +855,9 @@ def visitor() -> bytes:
 
 def visit(owner_sees_paused: bool = False) -> Visit:
     """This request as the counters see it; asks for the login only if a cookie came."""
-    environ = wsgi_environ()
+    environ, viewer = wsgi_environ(), current_user_id() or ""
     reason = visits.exclusion(environ)
-    if reason == "bot":
-        return Visit(reason=reason)
-    viewer = current_user_id() or ""
-    if not visits.is_navigation(environ):
+    if reason != "bot" and not visits.is_navigation(environ):
         return Visit(viewer, owner_sees_paused=owner_sees_paused)
     if reason:  # the same page may be shown later
         return Visit(viewer, reason, owner_sees_paused=owner_sees_paused)

@@ -93,6 +93,26 @@ def test_the_owners_own_visit_is_left_out(world, preview, headers):
 
 
 @pytest.mark.parametrize("preview", PREVIEWS)
+@pytest.mark.parametrize("by_token", [False, True])
+def test_the_owners_own_visit_by_a_script_is_the_owners(world, preview, by_token):
+    script = world.owner
+    headers = {}
+    if by_token:
+        told = world.owner.post("/api/tokens", json={"name": "a script"}).json
+        script, headers = world.stranger, {"Authorization": f"Bearer {told['token']}"}
+    path = preview.format(world.code)
+    assert script.get(path, agent=BOT, headers=headers).status_code == 200
+    assert counts(world) == {"owner": 1}
+
+
+def test_an_owner_whose_browser_is_taken_for_a_machine_sees_what_is_paused(world):
+    world.owner.patch(f"/api/sessions/{world.session_id}", json={"isPublic": False})
+    page = f"/shared/{world.code}"
+    assert world.owner.get(page, agent=BOT).status_code == 200
+    assert world.guest.get(page, agent=BOT).status_code == 404
+
+
+@pytest.mark.parametrize("preview", PREVIEWS)
 def test_somebody_else_signed_in_is_counted(world, preview):
     world.guest.get(preview.format(world.code))
     assert counts(world) == {"opens": 1, "visitors": 1}
