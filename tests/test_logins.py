@@ -233,6 +233,37 @@ def test_a_login_that_ends_while_it_is_renewed_stays_ended(clock, app, owner):
 # The cookie's name, and more than one
 
 
+@pytest.mark.parametrize("end", ["api/logout", "logout", "api/auth/user"])
+@pytest.mark.parametrize(
+    ("name", "public_url"),
+    [
+        ("joip", "http://localhost"),
+        ("__Secure-joip", "https://example.org/joip"),
+        ("__Host-joip", "https://example.org"),
+    ],
+)
+def test_the_cookie_is_taken_back_as_it_was_set(new_visitor, name, public_url, end):
+    """Browsers refuse a `__Host-` cookie without `Secure`, also one that is to end it
+    (RFC 6265bis, 4.1.3)."""
+    given = {"public_url": public_url, "cookie_name": name, "ratelimit_enabled": False}
+    settings = joip_share.Settings(**given)
+    client = type(new_visitor())(
+        joip_share.create_app(settings, fakeredis.FakeStrictRedis())
+    )
+    register = f"{settings.path}/api/register"
+    [line] = client.post(register, json=PASSWORD).headers.getlist("Set-Cookie")
+    body = {"json": {"currentPassword": PASSWORD["password"]}} if "auth" in end else {}
+    body["headers"] = {"Cookie": line.partition(";")[0]}
+    method = "DELETE" if "auth" in end else "POST"
+    ended = client.open(f"{settings.path}/{end}", method, **body)
+    [last] = ended.headers.getlist("Set-Cookie")
+    set_as, ended_as = (
+        [part for part in said.split("; ")[1:] if not part.startswith(("Exp", "Max"))]
+        for said in (line, last)
+    )
+    assert ended_as == set_as
+
+
 @pytest.mark.parametrize(
     ("name", "public_url"),
     [
