@@ -29,7 +29,7 @@ from records import (
     unpack_media,
 )
 from rows import BY_EMAIL
-from store import FORGET, LEFT_OVER, SETTLED, email_digest
+from store import FORGET, GIVE_UP, LEFT_OVER, SETTLED, email_digest
 
 Hash = Mapping[bytes, bytes]
 SLACK = 10_000  # bytes: of a session's fields is counted what they took at first
@@ -218,8 +218,9 @@ class Checks(Looks):
             point = self._do("SET", pointer, user_id, "NX")
             yield Finding(name, f"is not found by {pointer}", point)
         if account.pending_email:
-            finish = partial(self.store.account_by_email, account.pending_email)
-            give_up = self._do("HDEL", self.keys.user(user_id), "pendingEmail")
+            user, email = self.keys.user(user_id), account.pending_email
+            finish = partial(self.store.account_by_email, email)
+            give_up = self._do(*GIVE_UP([user], email))
             mend = finish if claimed == user_id.encode() else give_up
             yield Finding(name, "has not changed its email to the end", mend)
 

@@ -110,9 +110,9 @@ SHARE, SEAL, BIND = script("share"), script("seal"), script("bind")
 REVOKE, RESERVE, UNLIST = script("revoke"), script("reserve"), script("unlist")
 SIGN_IN, KEEP, RENEW = script("sign_in"), script("keep"), script("renew")
 RELEASE, LIST_LOGIN = script("release"), script("list_login")
-CHANGE_ACCOUNT, MOVE_EMAIL = script("change_account"), script("move_email")
-FORGET, TAKE, DEPART = script("forget"), script("take"), script("depart")
-ADD_TOKEN, CREDIT = script("add_token"), script("credit")
+CHANGE_ACCOUNT, ADD_TOKEN = script("change_account"), script("add_token")
+MOVE_EMAIL, GIVE_UP, FORGET = script("move_email"), script("give_up"), script("forget")
+TAKE, DEPART, CREDIT = script("take"), script("depart"), script("credit")
 CLICK, UNCLICK = script("click"), script("unclick")
 REPORT, PLAYED, ATTEMPT = script("report"), script("played"), script("attempt")
 
@@ -387,24 +387,26 @@ class Store:
         What it wants is noted first, so that the claim, which commits it, is seen to be
         its own; the rest may be done by whoever looks the email up next.
         """
-        if email_digest(email) == email_digest(account.email):
-            self.change_account(account.id, {"email": email}, account.password)
-            return
-        wanted = {"pendingEmail": email}
-        self.change_account(account.id, wanted, account.password)
+        self.change_account(account.id, {"pendingEmail": email}, account.password)
         try:
             self._claim_email(email_digest(email), account.id)
         except EmailTaken:
-            self.execute("HDEL", self.keys.user(account.id), "pendingEmail")
+            self.execute(*GIVE_UP([self.keys.user(account.id)], email))
             raise
-        self._move_email(account, email)
-        self.adopt(msgspec.structs.replace(account, email=email))
+        if self._move_email(account, email):
+            self.adopt(msgspec.structs.replace(account, email=email))
+        else:  # another change came between
+            self.change_email(account, email)
 
-    def _move_email(self, account: Account, email: str) -> None:
+    def _move_email(self, account: Account, email: str) -> bool:
         old = self.execute(*MOVE_EMAIL([self.keys.user(account.id)], email)) or b""
-        for each in {email_digest(old.decode()), email_digest(email)}:
-            if not self._holds_email(account.id, each):  # another change may decide
-                self.execute(*FORGET([self.keys.email(each)], account.id), durable=True)
+        for each in (email_digest(old.decode()), email_digest(email)):
+            if held := self._holds_email(account.id, each):
+                continue
+            self.execute(*FORGET([self.keys.email(each)], account.id), durable=True)
+            if self._holds_email(account.id, each):  # another change came between
+                self._claim_email(each, account.id)
+        return held
 
     def delete_account(self, account: Account, checked: bool = True) -> None:
         """Take an account away with all that belongs to it: at once for everyone, then
@@ -549,8 +551,7 @@ class Store:
         if row is None:
             raise TokenNotFound
         pointer = self.keys.token(decode_stored_token(row).digest)
-        commands = [("DEL", pointer), ("HDEL", tokens, token_id)]
-        self.execute_many(commands, durable=True)
+        self.execute_many([("DEL", pointer), ("HDEL", tokens, token_id)], durable=True)
 
     def token_owner(self, secret: str) -> str | None:
         """The id of the account that has this token."""

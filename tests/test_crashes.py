@@ -25,7 +25,7 @@ from clock import MAX_ID
 from inputs import MediaInput, NewSession, SessionPatch
 from records import Visit
 from redis_link import Link
-from refusals import NotShared, Refusal
+from refusals import EmailTaken, NotShared, Refusal
 from rows import GENERAL
 from servers import Client, RedisServer, Service, contents, wait_for
 from store import Store
@@ -188,6 +188,7 @@ OPERATIONS = {
     "register": lambda s, p: s.register(NEW, "New", PASSWORD),
     "change email": lambda s, p: s.change_email(p.owner, NEW),
     "change email again": lambda s, p: s.change_email(p.owner, NEWER),
+    "change an email's case": lambda s, p: s.change_email(p.owner, "OWNER@example.com"),
     "change the guest's email": lambda s, p: s.change_email(p.guest, NEW),
     "change password": lambda s, p: s.change_account(
         p.owner.id, {"password": "new"}, PASSWORD, keep_login=""
@@ -311,6 +312,7 @@ MEETINGS = {
     *product(("share by email",), ("register", "change email", "delete the other")),
     *product(("register", "change email", "delete the other"), ("share by email",)),
     *product(("change email",), ("change email again",)),
+    *product(("change email", "change an email's case"), repeat=2),
     *product(("delete account",), ("delete account", *OF_THE_ACCOUNT)),
     *product(OF_THE_ACCOUNT, ("delete account",)),
     *product(
@@ -350,6 +352,25 @@ def test_two_operations_may_meet_anywhere(redis_server, first, second, fate):
     assert commands > 1
 
 
+def test_a_change_of_email_that_is_refused_takes_no_other_along(redis_server):
+    """The other one was acknowledged, so it is done, wherever the two meet."""
+    commands, met = 0, [True]
+    while met:
+        place, met = Place(redis_server), []
+
+        def meet(place=place, met=met) -> None:
+            met.append(True)
+            with pytest.raises(EmailTaken):
+                place.store.change_email(place.owner, place.guest.email)
+
+        place.stopping(commands, meet).change_email(place.owner, NEW)
+        assert place.store.account(place.owner.id).email == NEW
+        assert place.store.account_by_email(NEW).id == place.owner.id
+        assert place.broken() == []
+        commands += 1
+    assert commands > 1
+
+
 def assert_kept(place: Place, acknowledged: dict[str, object]) -> None:
     """What was acknowledged is so, and nothing is left of what was deleted."""
     done = {name: result for name, result in acknowledged.items() if result}
@@ -382,9 +403,9 @@ def assert_accounts_kept(place: Place, done: dict[str, object]) -> None:
     gone = {"delete account", "delete the guest"} & done.keys()
     assert len(claims) <= 1 or gone
     if claims and not gone:
-        changed_again = "change email again" in done
+        changed_again = {"change email again", "change an email's case"} & done.keys()
         email = place.store.account(place.owner.id).email if changed_again else NEW
-        assert email in (NEW, NEWER)
+        assert email in (NEW, NEWER, "OWNER@example.com")
         holder = place.store.account_by_email(email)
         if "share by email" in done:
             place.store.adopt(holder)
