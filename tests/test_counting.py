@@ -498,9 +498,9 @@ def test_a_day_ends_at_midnight_utc(clock, days):
 def test_two_clocks_that_differ_at_midnight_count_nobody_twice(clock, days):
     """Every count keeps who was counted on its own day, whichever day came last."""
     people = [Visit(reason="", visitor=b"%d" % n) for n in range(9)]
-    for moment, visit in zip((-9, -8, -7, 0, -6, 1, -5, 2, -4), people, strict=True):
+    for moment, person in zip((-9, -8, -7, 0, -6, 1, -5, 2, -4), people, strict=True):
         clock(moment)
-        days.store.open_shared(days.code, visit, days.owner.referral_code)
+        days.store.open_shared(days.code, person, days.owner.referral_code)
     told = days.store.session_stats(days.session, days.owner.id, 2)
     assert (told.totals.visitors, told.links[0].visitors) == (9, 9)
     clicks = days.store.referral_report(days.owner.id, 1, -1).counts

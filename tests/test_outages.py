@@ -215,8 +215,11 @@ def test_what_too_few_replicas_have_is_not_acknowledged_and_may_be_repeated(
         renamed = owner.patch(path, json={"title": "A run"})
         return [a.status_code for a in (poster, renamed, owner.get("/readyz"))]
 
+    def reason():
+        return owner.get("/readyz").json["checks"]["redis"]
+
     assert writes() == [503] * 3
-    assert owner.get("/readyz").json["checks"]["redis"] == "too few replicas"
+    wait_for(lambda: reason() == "too few replicas")
     assert Visitor(app).get(f"/api/shared/{world.code}/preview").status_code == 200
     folder = tmp_path / "replica"
     folder.mkdir()
@@ -226,7 +229,7 @@ def test_what_too_few_replicas_have_is_not_acknowledged_and_may_be_repeated(
         wait_for(lambda: writes() == [200] * 3)
         assert len(owner.get(path).json["shares"]) == 2
     assert owner.delete(path).status_code == 503
-    assert owner.delete(path).status_code == 404
+    wait_for(lambda: owner.delete(path).status_code == 404)
 
 
 # The service as a process of its own.
