@@ -5,6 +5,15 @@ const { base } = document.documentElement.dataset;
 const EMAIL = "joip-email"; // what was typed on the other of the two pages
 let api; // the module, once it has come
 
+/** The browser's storage of that name; none where it is forbidden. */
+function storage(name) {
+  try {
+    return window[name];
+  } catch {
+    return null;
+  }
+}
+
 /** Create an account or sign in: the fields, but the empty ones, are sent. */
 async function enter(form) {
   api.clear(form);
@@ -28,13 +37,14 @@ function refuse(form, error) {
 /** What was typed as email goes along to the other page, but not into an address. */
 function carry() {
   const typed = document.querySelector("form[data-path]")?.elements.email.value;
-  if (typed) sessionStorage.setItem(EMAIL, typed);
+  if (typed) storage("sessionStorage")?.setItem(EMAIL, typed);
 }
 
 function take(form) {
   const { email, password } = form.elements;
-  const carried = sessionStorage.getItem(EMAIL);
-  sessionStorage.removeItem(EMAIL);
+  const kept = storage("sessionStorage");
+  const carried = kept?.getItem(EMAIL);
+  kept?.removeItem(EMAIL);
   if (!carried || email.value) return;
   email.value = carried;
   password.focus();
@@ -47,8 +57,9 @@ async function leave(form) {
   const everywhere = form.dataset.signOut === "everywhere";
   try {
     await api.call("POST", "/api/logout", everywhere ? { everywhere } : undefined);
-    for (const key of Object.keys(localStorage)) {
-      if (key.startsWith("joip-")) localStorage.removeItem(key);
+    const kept = storage("localStorage");
+    for (const key of Object.keys(kept ?? {})) {
+      if (key.startsWith("joip-")) kept.removeItem(key);
     }
     location = `${base}/`;
   } catch (error) {

@@ -57,6 +57,10 @@ export class Draft {
     if (this.asked?.hidden === false) return;
     clearTimeout(this.timer);
     this.value = null;
-    localStorage.removeItem(this.key);
+    try {
+      localStorage.removeItem(this.key);
+    } catch {
+      // not allowed: then nothing was kept either
+    }
   }
 }

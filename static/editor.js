@@ -10,7 +10,7 @@ const form = document.getElementById("editor");
 const state = document.getElementById("state");
 const given = JSON.parse(form.dataset.session);
 const path = given && `/api/sessions/${given.id}`;
-const MARK = "joip-created"; // what was made in this tab just now
+const CREATED = "#created"; // where a slideshow's page is come to from its making
 
 // ------------------------------------------------------------- what is on the screen
 
@@ -119,8 +119,7 @@ async function save() {
 
 async function create() {
   const { id } = await api.call("POST", "/api/sessions", read());
-  sessionStorage.setItem(MARK, id);
-  leave(`${base}/sessions/${id}`);
+  leave(`${base}/sessions/${id}${CREATED}`);
   await new Promise(() => {}); // busy until the page goes: one slideshow, not two
 }
 
@@ -186,8 +185,8 @@ const saving = (then) => () =>
   api.busy(document.getElementById("save"), async () => (await save()) && then?.());
 
 function tellCreated() {
-  if (sessionStorage.getItem(MARK) !== String(given?.id)) return;
-  sessionStorage.removeItem(MARK);
+  if (location.hash !== CREATED) return;
+  history.replaceState(null, "", location.pathname); // once: not after a reload
   state.dataset.clean = "Created.";
   form.classList.add("created");
   document.getElementById("share-it").focus();

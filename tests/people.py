@@ -42,6 +42,15 @@ OLD = """
   without(window, "structuredClone");
 """
 
+# Makes chromium one that forbids pages to keep anything.
+FORBIDDEN = """
+  for (const name of ["localStorage", "sessionStorage"]) {
+    Object.defineProperty(window, name, {
+      get() { throw new DOMException("", "SecurityError") },
+    });
+  }
+"""
+
 
 class Person:
     """Somebody with cookies of their own; whatever the console complains of is kept."""

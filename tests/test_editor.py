@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from media_server import FILM
 from pages import HOURS, owner_of, picture, pictures, saved, slideshow
-from people import NARROW
+from people import FORBIDDEN, NARROW
 from servers import Client, wait_for
 
 pytest_plugins = ["browsing"]
@@ -522,6 +522,27 @@ def test_signing_out_asks_first_and_leaves_no_draft_behind(live, person, owner):
     editor.press("Sign out")
     editor.heading("A slideshow, behind one link")
     assert editor.evaluate("localStorage.length") == 0
+
+
+def test_where_storage_is_forbidden_one_makes_edits_and_signs_out_all_the_same(
+    live, person
+):
+    strict = person(live)
+    strict.add_init_script(FORBIDDEN)
+    strict.go("/login")
+    strict.follow("Create an account")
+    strict.sign_up(f"strict-{id(strict)}@example.com")
+    strict.follow("New slideshow")
+    strict.get_by_label("Title").fill("A day out")
+    strict.press("Create slideshow")
+    strict.heading("A day out")
+    expect(strict.locator("#state")).to_have_text("Created.")
+    strict.reload()
+    expect(strict.locator("#state")).to_have_text("All changes saved")
+    strict.get_by_label("Title").fill("A day off")
+    save(strict)
+    strict.press("Sign out")
+    strict.heading("A slideshow, behind one link")
 
 
 def change(owner, **members):

@@ -13,7 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from media_server import MediaServer
 from pages import PASSWORD
-from people import ARGS, LOOKS, NARROW, OLD, PATIENCE, WIDE, contrast
+from people import ARGS, FORBIDDEN, LOOKS, NARROW, OLD, PATIENCE, WIDE, contrast
 from servers import ROOT, Client, need, wait_for
 
 SHOTS = ROOT / "screenshots"
@@ -496,13 +496,6 @@ def test_the_screen_stays_on_while_something_plays(viewer, host):
     wait_for(lambda: not any(awake.evaluate(held)), what="the release out of sight")
     awake.evaluate(become, "visible")
     wait_for(lambda: awake.evaluate(held)[-1], what="the lock, back again")
-
-
-FORBIDDEN = """
-  Object.defineProperty(window, "localStorage", {
-    get() { throw new DOMException("", "SecurityError") },
-  });
-"""
 
 
 def test_it_plays_on_an_old_iphone_that_forbids_storage(viewer, host):
