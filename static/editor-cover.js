@@ -3,6 +3,13 @@
 /** The picture that is the cover of these items where none is chosen. */
 const firstPicture = (media) => media.find(({ type }) => type === "image")?.mediaUrl ?? null;
 
+/** The picture that a card can give as cover: a video's is its thumbnail. */
+function pictureOf(card) {
+  const [type, address] = ["type", "mediaUrl"].map((name) =>
+    card.querySelector(`[name=${name}]`).value);
+  return type === "video" ? card.thumbnail : address;
+}
+
 /** The field with the cover's address, its picture, and the cards' "Use as cover". */
 export class Cover {
   constructor(input, frame, list, changed) {
@@ -10,7 +17,7 @@ export class Cover {
     input.addEventListener("input", () => this.choose(input.value));
     list.addEventListener("click", ({ target }) => {
       if (!("cover" in target.dataset)) return;
-      this.choose(target.closest("li").querySelector("[name=mediaUrl]").value);
+      this.choose(pictureOf(target.closest("li")));
       changed();
     });
   }
@@ -32,8 +39,7 @@ export class Cover {
     if (this.automatic) this.input.value = firstPicture(media) ?? "";
     const address = this.input.value.trim();
     for (const button of this.list.querySelectorAll("[data-cover]")) {
-      const own = button.closest("li").querySelector("[name=mediaUrl]").value;
-      this.mark(button, address !== "" && own === address);
+      this.mark(button, address !== "" && pictureOf(button.closest("li")) === address);
     }
     if (address !== this.drawn) this.draw(address);
   }

@@ -384,6 +384,17 @@ def test_the_cover_that_is_seen_is_the_one_that_is_saved_in_a_copy_too(
     expect(editor.locator("#state")).to_have_text("Saved")
 
 
+def test_a_video_gives_its_thumbnail_as_cover(live, person, owner):
+    film = {"mediaUrl": f"{live.url}/static/gone.mp4", "type": "video"}
+    media = [*pictures(live, 1), film | {"thumbnail": picture(live, 2)}]
+    owner.patch(f"/api/sessions/{owner.session}", json={"media": media})
+    editor = open_editor(live, person, owner)
+    editor.press("Use as cover: item 2")
+    expect(editor.get_by_label("Cover (optional)")).to_have_value(picture(live, 2))
+    chosen = editor.get_by_role("button", name="Cover: item 2", exact=True)
+    expect(chosen).to_have_attribute("aria-pressed", "true")
+
+
 def test_a_broken_cover_shows_the_drawing(live, person, editor, owner):
     editor.expected.append("gone.jpg")
     editor.get_by_label("Cover (optional)").fill(f"{live.url}/static/gone.jpg")
