@@ -29,6 +29,12 @@ export class Cover {
     this.input.value = thumbnail ?? "";
   }
 
+  /** Take over what was saved of `sent`; what was chosen meanwhile stays. */
+  keep(thumbnail, sent) {
+    if (this.value === sent.thumbnail) this.show(thumbnail, sent.media);
+    else this.saved = thumbnail;
+  }
+
   choose(address) {
     this.automatic = false;
     this.input.value = address;

@@ -131,8 +131,8 @@ async function update() {
     const seen = { "If-Unmodified-Since": new Date(updatedAt).toUTCString() };
     const session = await api.call("PATCH", path, wanted, seen);
     updatedAt = session.updatedAt;
-    cover.show(session.thumbnail, now.media);
-    saved = { ...now, thumbnail: cover.value };
+    cover.keep(session.thumbnail, now);
+    saved = { ...now, thumbnail: session.thumbnail };
     document.getElementById("heading").textContent = session.title;
     document.title = `${session.title} · Joip Share`;
   }

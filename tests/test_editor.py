@@ -446,6 +446,32 @@ def test_control_s_saves_and_sends_only_what_changed(editor, owner):
     assert saved(owner)["media"][0]["caption"] == "First light"
 
 
+def hold(someone, method, act):
+    """The first request of this method, made by `act`: it waits until it is let go."""
+    held = []
+
+    def take(route):
+        first = route.request.method == method and not held
+        held.append(route) if first else route.fallback()
+
+    someone.context.route("**/api/sessions/*", take)
+    act()
+    return wait_for(lambda: someone.evaluate("1") and held, what=method)[0]
+
+
+def test_a_cover_chosen_while_it_is_saved_stays_chosen(live, editor, owner):
+    editor.get_by_label("Title").fill("Six hours")
+    slow = hold(editor, "PATCH", lambda: editor.press("Save"))
+    editor.press("Use as cover: item 3")
+    slow.continue_()
+    editor.heading("Six hours")
+    expect(editor.locator("#state")).to_have_text("Unsaved changes")
+    cover = editor.get_by_label("Cover (optional)")
+    expect(cover).to_have_value(f"{picture(live, 3)}?2")
+    save(editor)
+    assert saved(owner)["session"]["thumbnail"] == f"{picture(live, 3)}?2"
+
+
 def test_a_captions_file_is_kept_with_a_video(live, person):
     media = [{"mediaUrl": f"{live.url}/static/gone.mp4", "type": "video"}]
     owner = owner_of(live)
