@@ -151,6 +151,13 @@ export function ready(name, root = document) {
   for (const control of root.querySelectorAll(`[data-waits=${name}]`)) control.disabled = false;
 }
 
+/** The same task, but begun only once what was asked of it before is done: of two savings at
+ * the same time the second one would take the first for somebody else's. */
+export function inTurn(task) {
+  let last = Promise.resolve();
+  return () => (last = last.then(task, task));
+}
+
 /** Run a task once at a time for a button; it keeps its focus meanwhile. */
 export async function busy(button, task) {
   if (button.getAttribute("aria-busy") === "true") return;

@@ -4,7 +4,7 @@
 const { base } = document.documentElement.dataset;
 const part = (name) => import(document.querySelector(`[data-part=${name}]`).href);
 let api, conflict, dates, dialogs; // the modules, once they have come
-let adding, cards, cover, draft, links, webAddress; // and what others give
+let adding, cards, cover, draft, links, save, webAddress; // and what others give
 
 const form = document.getElementById("editor");
 const state = document.getElementById("state");
@@ -103,7 +103,7 @@ function inputOf(name) {
 }
 
 /** Save what is on the screen; whether that is done. */
-async function save() {
+async function saveNow() {
   if (adding.waits && !adding.add()) return false;
   if (!form.reportValidity()) return false;
   api.clear(form);
@@ -154,7 +154,7 @@ async function settle(current) {
   state.dataset.clean = "Saved";
   if (choice === "mine") show(wanted);
   changed();
-  return choice === "theirs" || save();
+  return choice === "theirs" || saveNow();
 }
 
 /** After the links were changed: what the service has now was seen, if it is the same. */
@@ -276,6 +276,7 @@ function build({ add, cards: { Cards }, cover: { Cover }, draft: { Draft }, drag
 async function main() {
   const loaded = await modules();
   ({ api, conflict, dates, dialogs } = loaded);
+  save = api.inTurn(saveNow);
   build(loaded);
   const items = JSON.parse(form.dataset.media);
   cards.show(items);

@@ -641,6 +641,15 @@ def test_sharing_saves_what_is_on_the_screen_first(editor, owner):
     save(editor)  # to share was one's own change, not somebody else's
 
 
+def test_sharing_during_a_slow_save_meets_no_conflict_with_oneself(editor, owner):
+    editor.get_by_label("Title").fill("A day by the lake")
+    slow = hold(editor, "PATCH", lambda: editor.press("Save"))
+    editor.press("Share it")
+    slow.continue_()
+    expect(editor.get_by_role("button", name="Copy: Link for everyone")).to_be_focused()
+    assert saved(owner)["session"]["title"] == "A day by the lake"
+
+
 def test_links_are_paused_and_the_owners_preview_says_so(live, person, owner):
     link = f"/shared/{owner.share(owner.session)}"
     editor = open_editor(live, person, owner)
