@@ -12,7 +12,7 @@ export function open(dialog) {
 
 /**
  * Ask by a <dialog> with buttons [data-keep] and [data-do]. It stays open, and tells,
- * while `task` fails.
+ * while `task` fails; while that is under way, it cannot be taken back.
  * @param {{busy: Function, tell: Function}} api
  * @param {HTMLDialogElement} dialog
  * @param {() => Promise<void>} task what is asked about
@@ -28,8 +28,10 @@ export function ask(api, dialog, task, title) {
       resolve(done);
       close(dialog);
     };
-    dialog.querySelector("[data-keep]").onclick = () => end(false);
-    dialog.onclose = () => resolve(false); // by Escape; what was resolved stays
+    const working = () => dialog.getAttribute("aria-busy") === "true";
+    dialog.querySelector("[data-keep]").onclick = () => working() || end(false);
+    dialog.oncancel = (event) => working() && event.preventDefault(); // by Escape
+    dialog.onclose = () => working() || resolve(false); // what was resolved stays
     const act = (event) => {
       event.preventDefault(); // where it is a form's
       api.busy(dialog, async () => {
@@ -38,6 +40,7 @@ export function ask(api, dialog, task, title) {
           end(true);
         } catch (error) {
           api.tell(problem, error);
+          if (!dialog.hasAttribute("open")) resolve(false); // some browsers close it anyway
         }
       });
     };

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from pages import pictures, saved, slideshow
 from people import NARROW
-from servers import Client
+from servers import Client, wait_for
 
 pytest_plugins = ["browsing"]
 
@@ -138,6 +138,26 @@ def test_a_slideshow_is_deleted_after_a_question(shelf, owner):
     dialog.get_by_role("button", name="Delete").click()
     expect(shelf.locator("#shelf > li")).to_have_count(3)
     assert owner.get(f"/api/sessions/{owner.session}").status_code == 404
+
+
+def test_what_is_being_deleted_is_not_kept_by_a_late_change_of_mind(shelf, owner):
+    held = []
+
+    def slow(route):
+        held.append(route) if route.request.method == "DELETE" else route.fallback()
+
+    shelf.context.route("**/api/sessions/*", slow)
+    choose(shelf, "Five hours by the lake", "Delete…")
+    dialog = shelf.get_by_role("dialog", name="Delete “Five hours by the lake”?")
+    dialog.get_by_role("button", name="Delete").click()
+    wait_for(lambda: shelf.evaluate("1") and held, what="the deletion")
+    dialog.get_by_role("button", name="Keep it").click()
+    shelf.keyboard.press("Escape")
+    shelf.keyboard.press("Escape")
+    held[0].continue_()
+    expect(shelf.locator("#found")).to_have_text("“Five hours by the lake” is deleted.")
+    expect(shelf.locator("#shelf > li")).to_have_count(3)
+    expect(dialog).to_be_hidden()
 
 
 def test_a_refusal_of_a_menu_is_told(shelf, owner):
