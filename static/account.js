@@ -71,13 +71,14 @@ async function makeToken(form) {
 }
 
 async function deleteToken(row) {
-  const forget = async () => {
-    await api.call("DELETE", `/api/tokens/${row.dataset.id}`);
-    row.remove();
-    api.say("The token is deleted.");
-  };
+  const forget = () => api.call("DELETE", `/api/tokens/${row.dataset.id}`);
   const name = row.querySelector(".name").textContent;
-  await dialogs.ask(api, document.getElementById("delete-token"), forget, name);
+  const dialog = document.getElementById("delete-token");
+  if (!(await dialogs.ask(api, dialog, forget, name))) return;
+  const next = row.nextElementSibling ?? row.previousElementSibling;
+  (next?.querySelector("button") ?? document.getElementById("token-name")).focus();
+  row.remove();
+  api.say("The token is deleted."); // not read out while a dialog lies over the page
 }
 
 async function deleteAccount() {

@@ -124,9 +124,18 @@ async function duplicate(tile) {
   return `“${title}” is there.`;
 }
 
+/** What has the focus once a tile is gone: the next one that is seen, or else the last. */
+function focusBeside(tile) {
+  const seen = [...shelf.children].filter((other) => other === tile || !other.hidden);
+  const at = seen.indexOf(tile);
+  const next = seen[at + 1] ?? seen[at - 1];
+  (next?.querySelector("h2 a") ?? finder.elements.search).focus();
+}
+
 async function remove(tile) {
   const { id, title } = tile.dataset;
   if (!(await dialogs.askToDelete(api, { id, title }))) return "";
+  focusBeside(tile);
   tile.remove();
   if (!shelf.children.length) location.reload();
   return `“${title}” is deleted.`;

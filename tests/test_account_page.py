@@ -245,6 +245,23 @@ def test_a_token_is_shown_once_and_deleted(live, account):
     assert script.get("/api/auth/user").status_code == 401
 
 
+def test_after_a_token_is_deleted_the_focus_is_at_the_next_one_and_it_is_told(
+    account, client
+):
+    for name in ("One", "Two"):
+        assert client.post("/api/tokens", json={"name": name}).status_code == 201
+    account.reload()
+    fields = [
+        account.get_by_role("button", name="Delete the token Two"),
+        account.get_by_label("What it is for"),
+    ]
+    for name, focused in zip(("One", "Two"), fields, strict=True):
+        account.press(f"Delete the token {name}")
+        account.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(focused).to_be_focused()
+        expect(account.locator("#announce")).to_have_text("The token is deleted.")
+
+
 @pytest.mark.parametrize("script", [True, False], ids=["with a script", "without"])
 @pytest.mark.parametrize("button", ["Sign out here", "Sign out everywhere"])
 def test_signing_out_here_or_everywhere(live, person, client, button, script):

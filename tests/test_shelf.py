@@ -140,6 +140,22 @@ def test_a_slideshow_is_deleted_after_a_question(shelf, owner):
     assert owner.get(f"/api/sessions/{owner.session}").status_code == 404
 
 
+def test_the_focus_goes_to_the_next_slideshow_that_is_seen(shelf):
+    shelf.get_by_role("searchbox").fill("a")
+    for gone, beside in (
+        ("Beyond the sea", "A walk"),
+        ("A walk", "Älvsjö"),
+        ("Älvsjö", "Five hours by the lake"),
+    ):
+        choose(shelf, gone, "Delete…")
+        shelf.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(shelf.get_by_role("link", name=beside, exact=True)).to_be_focused()
+    shelf.get_by_role("searchbox").fill("lake")
+    choose(shelf, "Five hours by the lake", "Delete…")
+    shelf.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    shelf.heading("Your first slideshow")
+
+
 def test_what_is_being_deleted_is_not_kept_by_a_late_change_of_mind(shelf, owner):
     held = []
 
