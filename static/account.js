@@ -45,13 +45,25 @@ async function submit(form, act) {
   }
 }
 
+/** Show name and email wherever the page has them; a telephone has a single letter. */
+function showWho({ name, email }) {
+  const shown = name || email;
+  const texts = {
+    "[data-shown=name], .who bdi": shown,
+    "[data-shown=email]": email,
+    ".face": String.fromCodePoint(shown.codePointAt(0)).toUpperCase(),
+  };
+  for (const [selector, text] of Object.entries(texts)) {
+    for (const node of document.querySelectorAll(selector)) node.textContent = text;
+  }
+  document.querySelector(".who").title = `Your account: ${email}`;
+}
+
 async function change(form) {
   const user = await api.call("PATCH", "/api/auth/user", read(form));
   for (const field of form.querySelectorAll("[type=password]")) field.value = "";
   for (const field of document.querySelectorAll("[name=username]")) field.value = user.email;
-  for (const node of document.querySelectorAll("[data-shown=name], .who bdi")) {
-    node.textContent = user.name || user.email;
-  }
+  showWho(user);
   done(form, DONE[form.dataset.change]);
 }
 

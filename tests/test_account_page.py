@@ -178,14 +178,15 @@ def test_every_page_says_who_is_signed_in(live, person, client):
 
 
 def test_the_name_is_changed_without_a_password(live, person, account, client):
-    account.get_by_label("Name").fill("Mira Lindqvist")
+    account.get_by_label("Name").fill("Åsa Lindqvist")
     account.press("Save name")
     done = account.locator("form[data-change=name] .done")
     expect(done).to_contain_text("It shows on all your links")
     expect(account.get_by_role("link", name="Your account")).to_contain_text(
         "Lindqvist"
     )
-    assert client.get("/api/auth/user").json()["name"] == "Mira Lindqvist"
+    assert client.get("/api/auth/user").json()["name"] == "Åsa Lindqvist"
+    expect(account.locator(".face")).to_have_text("Å")  # all that a telephone shows
 
 
 def test_the_email_is_changed_with_the_password(account, client):
@@ -201,6 +202,9 @@ def test_the_email_is_changed_with_the_password(account, client):
     account.press("Change email")
     expect(form.locator(".done")).to_be_visible()
     assert client.get("/api/auth/user").json()["email"] == email
+    expect(account.locator(".who")).to_have_attribute("title", re.compile(email))
+    account.press("Delete your account…")
+    expect(account.get_by_role("dialog")).to_contain_text(email)
 
 
 def test_an_email_of_somebody_else_is_refused_at_the_email(live, account):
