@@ -11,6 +11,9 @@ const LINK = new RegExp(`!?\\[([^\\]]*)\\]\\(${TARGET}\\)`, "g");
 const ELEMENT = /<(?:img|video|source|a)\s/i;
 const CAPTION = 500; // characters that one may have
 
+/** As much of a text as a caption may have; no emoji is cut in two. */
+const fitting = (text) => [...text].slice(0, CAPTION).join("");
+
 /** An address as browsers write it; "" for what is none of the web. */
 export function webAddress(text) {
   const full = text.startsWith("//") ? `https:${text}` : text;
@@ -37,7 +40,7 @@ function item(text, caption = "") {
   const mediaUrl = webAddress(text);
   if (!mediaUrl) return null;
   const type = VIDEO.test(pathOf(mediaUrl)) ? "video" : "image";
-  return { mediaUrl, type, caption: caption.trim().slice(0, CAPTION) || null, thumbnail: null };
+  return { mediaUrl, type, caption: fitting(caption.trim()) || null, thumbnail: null };
 }
 
 /**
@@ -127,7 +130,7 @@ function bare(word) {
 /** Words as a caption, without bullets, numbers and what joins them to the address. */
 function captionFrom(words) {
   const text = words.join(" ").replace(/^(?:[-*•–]|\d+[.)])(?:\s|$)/, "");
-  return text.replace(/^[\s,;:|–-]+|[\s,;:|–-]+$/g, "").slice(0, CAPTION) || null;
+  return fitting(text.replace(/^[\s,;:|–-]+|[\s,;:|–-]+$/g, "")) || null;
 }
 
 /**

@@ -115,7 +115,7 @@ async function publish(tile, isPublic) {
 
 async function duplicate(tile) {
   const { session, media } = await api.call("GET", pathOf(tile));
-  const title = `${session.title.slice(0, 190)} (copy)`;
+  const title = `${[...session.title].slice(0, 190).join("")} (copy)`; // no emoji is cut in two
   const copied = { ...session, title, isPublic: false };
   const { id } = await api.call("POST", "/api/sessions", { session: copied, media });
   const fresh = await api.page(`${base}/`);

@@ -191,6 +191,14 @@ def test_words_beside_an_address_and_alternative_texts_become_captions(new):
     captions(new, "Dawn over the lake", "Night", "The sea")
 
 
+def test_a_long_caption_is_cut_but_no_emoji_of_it(new):
+    answer_media(new)
+    emoji = "\N{SUNRISE OVER MOUNTAINS}"
+    paste(new, f"{LAKE} A{emoji * 600}")
+    paste(new, f'<img src="{SEA}" alt="A{emoji * 600}">', "text/html")
+    captions(new, *["A" + emoji * 499] * 2)
+
+
 def test_addresses_and_pictures_are_dropped_in_but_no_files(new):
     answer_media(new)
     drop = """(node, [kind, text]) => {

@@ -126,6 +126,16 @@ def test_a_duplicate_has_the_media_but_not_the_links(shelf, owner):
     assert copy["session"]["isPublic"] is False
 
 
+def test_a_duplicates_title_cuts_no_emoji_in_two(shelf, owner):
+    long = "A" + "\N{SUNRISE OVER MOUNTAINS}" * 199
+    owner.make_session(title=long, media=0)
+    shelf.reload()
+    choose(shelf, long, "Duplicate")
+    expect(shelf.locator("#shelf > li")).to_have_count(6)
+    (newest,) = owner.get("/api/sessions?limit=1").json()
+    assert newest["title"] == f"{long[:190]} (copy)"
+
+
 def test_a_slideshow_is_deleted_after_a_question(shelf, owner):
     choose(shelf, "Five hours by the lake", "Delete…")
     dialog = shelf.get_by_role("dialog", name="Delete “Five hours by the lake”?")
