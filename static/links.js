@@ -18,10 +18,10 @@ export async function copyText(text) {
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   source.select();
-  if (!(await copyText(source.value))) document.execCommand("copy");
-  const label = button.textContent;
-  button.textContent = "Copied";
-  api.say("Copied.");
+  const done = (await copyText(source.value)) || document.execCommand("copy");
+  const label = (button.dataset.label ??= button.textContent);
+  button.textContent = done ? "Copied" : "Not copied";
+  api.say(done ? "Copied." : "It could not be copied. It is selected: copy it by hand.");
   setTimeout(() => (button.textContent = label), 2000);
 }
 
@@ -33,7 +33,7 @@ export function offerShareSheet(root) {
 
 document.addEventListener("click", ({ target }) => {
   const { copy: copied, handOn } = target.closest("button")?.dataset ?? {};
-  if (copied && target.textContent !== "Copied") copy(target);
+  if (copied) copy(target);
   if (handOn) navigator.share({ title: document.title, url: handOn }).catch(() => {});
 });
 

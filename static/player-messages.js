@@ -133,14 +133,17 @@ export function offerMore({ part, player, show, title }) {
 
   async function copy() {
     const link = part("link");
+    let done = true;
     link.select();
     try {
       await navigator.clipboard.writeText(link.value);
     } catch {
-      document.execCommand("copy"); // no clipboard API without https
+      done = document.execCommand("copy"); // no clipboard API without https
     }
-    button.textContent = "Copied";
-    part("copied").textContent = "The link is copied.";
+    button.textContent = done ? "Copied" : "Not copied";
+    part("copied").textContent = done
+      ? "The link is copied."
+      : "The link could not be copied. It is selected: copy it by hand.";
   }
 
   function passOn() {

@@ -51,6 +51,12 @@ FORBIDDEN = """
   }
 """
 
+# Makes chromium one that lets a page copy nothing, as where there is no https.
+UNCOPIED = """
+  Object.defineProperty(navigator, "clipboard", { value: undefined });
+  document.execCommand = () => false;
+"""
+
 
 class Person:
     """Somebody with cookies of their own; whatever the console complains of is kept."""

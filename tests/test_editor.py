@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from media_server import FILM
 from pages import HOURS, owner_of, picture, pictures, saved, slideshow
-from people import FORBIDDEN, NARROW
+from people import FORBIDDEN, NARROW, UNCOPIED
 from servers import Client, wait_for
 
 pytest_plugins = ["browsing"]
@@ -687,6 +687,18 @@ def test_a_link_by_name_counts_on_its_own(live, person, owner):
     expect(editor.locator(".link")).to_contain_text("1 open")
     row = editor.get_by_role("row", name=re.compile("^Newsletter"))
     expect(row.get_by_role("cell").first).to_have_text("1")
+
+
+def test_what_could_not_be_copied_is_not_said_to_be(live, person, owner):
+    owner.share(owner.session)
+    poor = person(live).borrow(owner)
+    poor.add_init_script(UNCOPIED)
+    poor.go(owner.path)
+    button = poor.get_by_role("button", name="Copy: Link for everyone")
+    button.click()
+    expect(button).to_have_text("Not copied")
+    expect(poor.locator("#announce")).to_contain_text("It could not be copied")
+    expect(button).to_have_text("Copy")
 
 
 def test_a_link_by_account_id_says_when_there_is_none(live, person, owner):

@@ -13,7 +13,17 @@ from playwright.sync_api import expect, sync_playwright
 
 from media_server import MediaServer
 from pages import PASSWORD
-from people import ARGS, FORBIDDEN, LOOKS, NARROW, OLD, PATIENCE, WIDE, contrast
+from people import (
+    ARGS,
+    FORBIDDEN,
+    LOOKS,
+    NARROW,
+    OLD,
+    PATIENCE,
+    UNCOPIED,
+    WIDE,
+    contrast,
+)
 from servers import ROOT, Client, need, wait_for
 
 SHOTS = ROOT / "screenshots"
@@ -723,6 +733,16 @@ def test_at_the_end_there_is_a_card_to_play_again_make_ones_own_and_pass_it_on(
     again.click()
     at(brief, "1 / 2")
     expect(brief.locator("#end")).to_be_hidden()
+
+
+def test_at_the_end_a_link_that_could_not_be_copied_is_not_said_to_be(viewer, host):
+    brief = viewer(pictures(host, "teal"))
+    brief.add_init_script(UNCOPIED)
+    start(brief, "1 / 1")
+    push(brief, "Next")
+    push(brief, "Copy")
+    expect(brief.get_by_role("button", name="Not copied")).to_be_visible()
+    expect(brief.locator("#copied")).to_contain_text("could not be copied")
 
 
 def test_leaving_leads_to_the_preview_with_its_owners_referral_code(
