@@ -124,11 +124,13 @@ function inWords(message, form) {
   });
 }
 
+let blames = 0; // each has an id of its own, also where one of another form is gone
+
 /** Say at an input what is wrong with it; what else is to be said there may follow. */
 export function blame(input, message, ...more) {
   const note = document.createElement("span");
   note.className = "blame";
-  note.id = `blame-${document.querySelectorAll(".blame").length}`;
+  note.id = `blame-${(blames += 1)}`;
   note.append(message.charAt(0).toUpperCase() + message.slice(1), ...more);
   input.after(note);
   input.setAttribute("aria-invalid", "true");

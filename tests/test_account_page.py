@@ -218,6 +218,24 @@ def test_an_email_of_somebody_else_is_refused_at_the_email(live, account):
     )
 
 
+def test_each_field_is_told_its_own_fault_also_after_another_try(live, account):
+    taken = Client(live.url).sign_up()["email"]
+    given = {
+        "email": {"Email": taken, "Current password": PASSWORD},
+        "password": {"Current password": "wrong password", "New password": PASSWORD},
+    }
+    for name in ("email", "password", "email"):
+        form = account.locator(f"form[data-change={name}]")
+        for label, value in given[name].items():
+            form.get_by_label(label).fill(value)
+        with account.expect_response("**/api/auth/user"):
+            form.get_by_role("button").click()
+    wrong = account.locator("form[data-change=password]")
+    expect(wrong.get_by_label("Current password")).to_have_accessible_description(
+        re.compile("not right")
+    )
+
+
 def test_a_new_password_ends_every_other_sign_in(live, account, client):
     elsewhere = Client(live.url)
     given = {"email": client.user["email"], "password": PASSWORD}
