@@ -623,15 +623,13 @@ def proxy_user_id() -> str | None:
     email = proxy_email()
     if not email:
         return None
-    try:
+    with contextlib.suppress(UserNotFound):
         return store().account_by_email(email).id
-    except UserNotFound:
-        pass
     try:
         account = store().register(email, "", "")
     except EmailTaken:  # by another request of theirs
         return store().account_by_email(email).id
-    attribute(account, sender(), None)
+    attribute(account, sender() or sender_by_link(), None)
     return account.id
 
 
@@ -722,13 +720,10 @@ def enforce(attempts: Attempts, spend: bool = True) -> None:
     processes; who it was is an HMAC: no address, no email."""
     if not settings().ratelimit_enabled:
         return
+    key = store().keys.attempts
     counted = store().execute_many(
         [
-            ATTEMPT(
-                [store().keys.attempts(limit.name, told_apart(who))],
-                int(spend),
-                limit.seconds,
-            )
+            ATTEMPT([key(limit.name, told_apart(who))], int(spend), limit.seconds)
             for limit, who in attempts
         ]
     )
@@ -966,6 +961,19 @@ def sender(given_code: str | None = None) -> Sender | None:
     return None
 
 
+def sender_by_link() -> Sender | None:
+    """Who sent whoever follows a link with this very request, of which nothing is
+    remembered yet: whom the proxy signs in gets an account there and then."""
+    if request.path == "/":
+        return sender(referral_in(query_text(), "ref"))
+    if link := re.match(r"(?:/api)?/shared/(?:media/)?([^/]+)", request.path):
+        with contextlib.suppress(NotShared):
+            opened = store().open_shared(pasted_code(link[1]), Visit())
+            user_id = store().referrer(referral_followed()) or opened.owner
+            return Sender(user_id, opened.preview.share_code)
+    return None
+
+
 def attribute(
     account: Account, sent_by: Sender | None, signed_in_as: str | None
 ) -> None:
@@ -1072,8 +1080,7 @@ def update_account(user_id: str) -> Response:
 def change_password(account: Account, password: str, keep_login: str) -> None:
     """Set a new password and end every other login. Raises WrongPassword where it was
     changed meanwhile."""
-    hashed = application().passwords.hash(password)
-    fields = {"password": hashed}
+    fields = {"password": application().passwords.hash(password)}
     store().change_account(account.id, fields, account.password, keep_login)
 
 
@@ -1200,11 +1207,9 @@ def read_session(user_id: str, session_id: int) -> Response:
 
 def link_answers(shares: Iterable[Share], user_id: str) -> list[LinkAnswer]:
     """A session's links with their URLs."""
-    referral_code = store().referral_code(user_id)
+    own = store().referral_code(user_id)
     return [
-        LinkAnswer(
-            **asdict(share), share_url=share_url(share.share_code, referral_code)
-        )
+        LinkAnswer(**asdict(share), share_url=share_url(share.share_code, own))
         for share in shares
     ]
 
@@ -1264,9 +1269,8 @@ def seen_before() -> str:
 
 def _edit_conflict(session_id: int, user_id: str) -> Problem:
     session, media, _ = store().read_session(session_id, user_id)
-    return Problem(
-        "EDIT_CONFLICT", more={"current": {"session": session, "media": media}}
-    )
+    current = {"session": session, "media": media}
+    return Problem("EDIT_CONFLICT", more={"current": current})
 
 
 @api.delete("/sessions/<session_id>")
@@ -1343,11 +1347,8 @@ def session_stats_csv(user_id: str, session_id: int) -> Response:
     writer.writerows(map(csv_row, rows))
     what = "links" if by_link else "stats"
     name = f'attachment; filename="session-{session_id}-{what}.csv"'
-    return Answer(
-        table.getvalue(),
-        headers={"Content-Disposition": name},
-        content_type="text/csv; charset=utf-8",
-    )
+    headers = {"Content-Disposition": name}
+    return Answer(table.getvalue(), headers=headers, mimetype="text/csv")
 
 
 @api.get("/shared/<code>/preview")
@@ -1921,9 +1922,8 @@ def readyz() -> Response:
     checks = {"redis": redis_state(store()), "process": process}
     ready = set(checks.values()) == {"ok"}
     body = {"status": "ok" if ready else "unavailable", "checks": checks}
-    return json_response(
-        body, 200 if ready else 503, {} if ready else {"Retry-After": "1"}
-    )
+    status, headers = (200, {}) if ready else (503, {"Retry-After": "1"})
+    return json_response(body, status, headers)
 
 
 def start_checks(app: JoipShare) -> None:

@@ -188,6 +188,48 @@ def test_who_came_by_a_link_is_credited_on_first_sight(app):
     assert totals["signups"] == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "source", "by"),
+    [
+        ("/shared/{code}?r={owner}", "session_share", "owner"),
+        ("/shared/{code}", "session_share", "owner"),
+        ("/shared/{code}.?r={other}", "session_share", "other"),
+        ("/shared/{code}/play?r={owner}", "session_share", "owner"),
+        ("/api/shared/{code}/preview?r={owner}", "session_share", "owner"),
+        ("/api/shared/{code}", "session_share", "owner"),
+        ("/api/shared/media/{code}", "session_share", "owner"),
+        ("/?ref={owner}", "direct", "owner"),
+        ("/?ref=zzzzzzzz", "direct", None),
+        ("/account?ref={owner}", "direct", None),
+        ("/shared/x?r={owner}", "session_share", None),
+    ],
+)
+def test_who_is_signed_in_elsewhere_already_is_credited_by_their_first_request(
+    app, path, source, by
+):
+    """In a team that shares a sign-in the link itself makes the account."""
+    people = {name: through_the_proxy(f"{name}@example.com") for name in OWNERS}
+    script, new = Visitor(app), {"title": "A walk"}
+    made = script.post("/api/sessions", json=new, headers=people["owner"]).json["id"]
+    shared = script.post(f"/api/sessions/{made}/share", headers=people["owner"]).json
+    codes = {
+        name: script.get("/api/auth/user", headers=headers).json["referralCode"]
+        for name, headers in people.items()
+    }
+    link = path.format(code=shared["shareCode"], **codes)
+    Visitor(app).get(link, headers=through_the_proxy())
+    for name, headers in people.items():
+        report = script.get("/api/referrals", headers=headers).json
+        wanted = [(source, made if source == "session_share" else None)]
+        history = [(row["source"], row["sessionId"]) for row in report["history"]]
+        assert history == (wanted if name == by else [])
+    stats = script.get(f"/api/sessions/{made}/stats", headers=people["owner"]).json
+    assert stats["totals"]["signups"] == int(by is not None and source != "direct")
+
+
+OWNERS = ("owner", "other")
+
+
 def test_a_link_by_email_is_played_by_who_the_proxy_says_has_it(app):
     owner, guest = through_the_proxy("owner@example.com"), through_the_proxy()
     script, new = Visitor(app), {"title": "A walk"}
