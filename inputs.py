@@ -152,9 +152,9 @@ Password = Annotated[str, Meta(min_length=8, max_length=200)]
 GivenPassword = Annotated[str, Meta(max_length=1000)]  # a wrong one is just wrong
 
 
-def normalized(password: str) -> str:
-    """A password in Unicode NFC, since keyboards differ in how they compose."""
-    return unicodedata.normalize("NFC", password)
+def normalized(text: str) -> str:
+    """A text in Unicode NFC, since keyboards differ in how they compose."""
+    return unicodedata.normalize("NFC", text)
 
 
 class Registration(Input):
@@ -228,7 +228,7 @@ class ShareRequest(Input):
         if self.email is not None:
             self.email = self.email.strip()
         if self.label is not None:
-            self.label = self.label.strip()
+            self.label = normalized(self.label.strip())
 
 
 class SessionCopy(Input):

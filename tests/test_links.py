@@ -116,6 +116,7 @@ def test_each_audience_has_one_code_of_its_own(world):
         ({"email": "  bob@example.com "}, {"email": "bob@example.com"}),
         ({"label": " news "}, {"label": "news"}),
         ({"label": "news", "email": None}, {"label": "news"}),
+        ({"label": "cafe\u0301"}, {"label": "caf\u00e9"}),
     ],
 )
 def test_one_audience_has_one_code_however_it_is_written(world, given, same):
