@@ -73,6 +73,7 @@ from redis_link import (
 from redis_node import FAILURES, unavailable
 from refusals import (
     EmailTaken,
+    NotForYou,
     NotOwner,
     NotShared,
     Refusal,
@@ -297,8 +298,7 @@ class Store:
         if account.deleting:  # cut short: finish it, and the email is free
             self._erase(account)
             return False
-        own = map(email_digest, (account.email, account.pending_email))
-        return digest in own
+        return digest in map(email_digest, (account.email, account.pending_email))
 
     def accounts(self) -> Iterator[tuple[Account, int]]:
         """Every account that stands and can be read, and how many sessions it has."""
@@ -655,10 +655,8 @@ class Store:
 
     def titles(self, user_id: str, session_ids: Sequence[int]) -> dict[int, str]:
         """The titles of those of the user's sessions that still stand."""
-        wanted = [
-            ("HMGET", self.keys.session(i), "userId", "title") for i in session_ids
-        ]
-        replies = self.execute_many(wanted) if wanted else []
+        read = [("HMGET", self.keys.session(i), "userId", "title") for i in session_ids]
+        replies = self.execute_many(read) if read else []
         return {
             session_id: title.decode()
             for session_id, (owner, title) in zip(session_ids, replies, strict=True)
@@ -810,9 +808,8 @@ class Store:
             keys, now = self._session_keys(session_id), timestamp()
             limit = self.limits.links
             share = SHARE(keys, user_id, audience, new_code, now, email, limit)
-            (chosen, listed), pointer = self.execute_many(
-                [share, ("GET", self.keys.share(known))]
-            )
+            look = ("GET", self.keys.share(known))
+            (chosen, listed), pointer = self.execute_many([share, look])
             code: str = chosen.decode()
             points = code == known and pointer == b"%d" % session_id
             if (listed and points) or self.publish(code, session_id, audience):
@@ -925,9 +922,12 @@ class Store:
     ) -> tuple[SharedSession, Raw]:
         """A shared session in full, for a signed-in viewer; with `counted`, a play,
         which also goes to what the viewer has played. Raises NotShared, NotForYou."""
-        now = int(time.time())
-        scripts = (PLAY, REPLAY) if counted else (REPLAY,)
+        now, scripts = int(time.time()), (PLAY, REPLAY) if counted else (REPLAY,)
         row, told = self._ask(scripts, code, (viewer, now))
+        if isinstance(row, NotForYou):  # it may still wait for them, after a crash
+            with contextlib.suppress(UserNotFound):
+                self.adopt(self.account(viewer))
+            row, told = self._ask(scripts, code, (viewer, now))
         name, _ = self._owner_told(row, told)
         noted, _, shown, updated, media = row
         if noted:

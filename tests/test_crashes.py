@@ -259,6 +259,26 @@ def test_an_operation_may_crash_before_each_command(redis_server, name, next_ste
     assert commands > 1
 
 
+@pytest.mark.parametrize("name", ["register", "share by email"])
+def test_who_is_signed_in_plays_what_a_crash_did_not_bind_to_them(redis_server, name):
+    """They need not sign in again, which nobody does whom the proxy signs in."""
+    commands, done = 0, None
+    while done is None:
+        place = Place(redis_server)
+        if name == "share by email":
+            attempt(place.store, "register", place)
+        done = attempt(place.stopping(commands, crash), name, place)
+        attempt(place.store, "register", place)
+        holder = place.store.account_by_email(NEW)
+        for session_id in (place.shared, place.private):
+            *_, shares = place.store.read_session(session_id, place.owner.id)
+            for link in shares:
+                if link.email:
+                    assert place.store.play_shared(link.share_code, holder.id)
+        commands += 1
+    assert commands > 1
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_is_under_way_is_not_called_broken(redis_server, monkeypatch, name):
     """`check` looks twice, and the operation goes on between the looks."""
