@@ -15,7 +15,7 @@ if not (audience and public == '1') then return not_shared end
 if not meant_for_viewer() then return redis.error_reply('NOT_FOR_YOU') end
 local recipient = viewer ~= owner
 local last = recipient and redis.call('ZSCORE', players, viewer)
-if recipient and (not last or now - tonumber(last) >= 1800) then
+if recipient and (not last or math.abs(now - tonumber(last)) >= 1800) then
   redis.call('ZADD', players, now, viewer)
   count('plays', 1)
 end

@@ -507,6 +507,14 @@ def test_two_clocks_that_differ_at_midnight_count_nobody_twice(clock, days):
     assert clicks["clicks:session_share"] == 9
 
 
+def test_a_play_counts_again_after_a_clock_that_was_ahead(clock, days):
+    for seconds, plays in ((30 * DAY, 1), (0, 2), (1799, 2), (1800, 3)):
+        clock(seconds)
+        days.store.play_shared(days.code, days.guest.id, counted=True)
+        told = days.store.session_stats(days.session, days.owner.id, 1)
+        assert told.totals.plays == plays, seconds
+
+
 def test_days_are_kept_for_400_days_and_totals_for_good(clock, days):
     for day in (0, 1, 399, 400, 401):
         clock(day * DAY)
