@@ -261,7 +261,7 @@ class Store:
         user, code = self.keys.user(account.id), account.referral_code
         fields = flat(to_fields(account, id=account.id, createdAt=account.created_at))
         claim = ("SET", self.keys.referral(code), account.id, "NX")
-        _, claimed = self.execute_many([("HSET", user, *fields), claim])
+        _, claimed = self.execute_many([("HSET", user, *fields), claim], durable=True)
         if not claimed:
             self.execute("DEL", user)
             return self.register(email, name, password)
@@ -805,11 +805,10 @@ class Store:
         for _ in range(3):  # again where the link was revoked meanwhile
             new_code = str(uuid.uuid4())
             known = noted.get("code", new_code)
-            keys, now = self._session_keys(session_id), timestamp()
-            limit = self.limits.links
-            share = SHARE(keys, user_id, audience, new_code, now, email, limit)
+            keys, most = self._session_keys(session_id), self.limits.links
+            share = SHARE(keys, user_id, audience, new_code, timestamp(), email, most)
             look = ("GET", self.keys.share(known))
-            (chosen, listed), pointer = self.execute_many([share, look])
+            (chosen, listed), pointer = self.execute_many([share, look], durable=True)
             code: str = chosen.decode()
             points = code == known and pointer == b"%d" % session_id
             if (listed and points) or self.publish(code, session_id, audience):
@@ -837,7 +836,8 @@ class Store:
         ended = REVOKE(keys, user_id, code, *days_with_visitors())
         audience, players = self.execute(*ended)
         published = self._unpublish({code: audience.decode()}, players)
-        self.execute_many([*published], durable=True)
+        # The last one, so that on a Cluster REVOKE's own server is waited for as well.
+        self.execute_many([*published, ("EXISTS", keys[0])], durable=True)
 
     def _find_place(self, code: str) -> Place:
         """Where a code may lead to. Raises NotShared."""

@@ -14,9 +14,9 @@ if redis.call('HEXISTS', shares, audience) == 0
   return redis.error_reply('TOO_MANY_LINKS')
 end
 redis.call('HSETNX', shares, audience, new_code)
-if redis.call('HGET', session, 'isPublic') ~= '1' then
-  redis.call('HSET', session, 'isPublic', 1)
-end
+-- Always written: WAIT waits for what its connection has written last, and a code that is
+-- told again must be on the replicas as well.
+redis.call('HSET', session, 'isPublic', 1)
 local code = redis.call('HGET', shares, audience)
 local listed = redis.call('HEXISTS', codes, code)
 if listed == 0 then

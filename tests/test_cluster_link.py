@@ -13,8 +13,10 @@ from redis.crc import key_slot
 
 from askers import COUNT, ECHO, Askers, answers, kind
 from faults import hung
+from inputs import NewSession
 from redis_link import Link, RedisUrl, Script, StoreUnavailable, connect
 from servers import Cluster, RedisServer, free_port, wait_for
+from store import Store
 
 BOTH = Script(
     "#!lua\nlocal n = redis.call('INCR', KEYS[1])\n"
@@ -312,6 +314,21 @@ def test_what_is_durable_is_on_the_replica_of_its_server(replicated):
         assert kind(link.execute_many, count, True) == "NotReplicated"
         assert link.execute("GET", keys[0]) == b"2"
         assert link.execute_many([COUNT([keys[1]])], durable=True) == [2]
+
+
+def test_a_link_that_is_taken_back_is_so_on_the_replica_of_its_session(replicated):
+    """Of its code's own server the replica answers."""
+    store = Store(link_to(replicated, wait=1))
+    owner = store.register("owner@example.com", "", "-")
+    at = pointer = 0
+    while at == pointer:
+        session_id = store.create_session(owner.id, NewSession(title="A walk")).id
+        code = store.share(session_id, owner.id)
+        names = store.keys.session(session_id), store.keys.share(code)
+        slots = [key_slot(name.encode()) for name in names]
+        at, pointer = [sum(slot >= end for end in (5461, 10923)) for slot in slots]
+    with hung(replicated.replicas[at]):
+        assert kind(store.revoke, session_id, owner.id, code) == "NotReplicated"
 
 
 def test_a_server_that_died_is_followed_by_its_replica(replicated):
