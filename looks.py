@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
-import redis
 
 from redis_link import Command, Link
 from redis_node import FAILURES, unavailable
@@ -147,8 +146,9 @@ def ask(link: Link, wanted: Sequence[Any]) -> list[Any]:
 
 
 def _plain(reply: Any) -> Any:
-    if isinstance(reply, redis.ResponseError):
+    if not isinstance(reply, FAILURES):
+        return reply
+    error = unavailable(reply)
+    if str(error) == "WRONGTYPE":
         return OTHER_TYPE
-    if isinstance(reply, FAILURES):
-        raise unavailable(reply)
-    return reply
+    raise error  # what was not told is not empty, and nothing is to be mended by it

@@ -373,6 +373,23 @@ def test_check_names_a_key_of_another_type(town, name):
         assert f"{key} is of another type than it should be\n" in said
 
 
+@pytest.mark.parametrize("command", ["exists", "hvals", "hgetall", "zscore", "get"])
+def test_check_mends_nothing_by_what_redis_would_not_tell(town, engine, command):
+    """As by a user that may not ask, or by a Cluster's node that does not serve."""
+    rights = ["~*", "&*", "+@all", f"-{command}", ">secret", "on"]
+    town.redis.execute_command("ACL SETUSER", "limited", "reset", *rights)
+    url = engine.url.replace("redis://", "redis://limited:secret@")
+    before = contents(town.redis)
+    try:
+        result = Town(Engine(url, town.redis)).run("check", "--repair")
+    finally:
+        town.redis.acl_deluser("limited")
+    assert result.exit_code == 1
+    told = "Error: Redis does not serve: its user may not do what is needed\n"
+    assert result.stderr.endswith(told)
+    assert contents(town.redis) == before
+
+
 def test_check_leaves_alone_what_belongs_to_others(engine):
     """Another application on the same Redis, and another prefix."""
     theirs = {f"share:{OTHER}": "9", "session:{9}:media": "x", "theirs:share:1": "9"}
