@@ -390,7 +390,7 @@ class Store:
         self.change_account(account.id, {"pendingEmail": email}, account.password)
         try:
             self._claim_email(email_digest(email), account.id)
-        except EmailTaken:
+        except (EmailTaken, StoreRefusesWrites):  # then it was not claimed
             self.execute(*GIVE_UP([self.keys.user(account.id)], email))
             raise
         if self._move_email(account, email):

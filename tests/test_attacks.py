@@ -322,6 +322,18 @@ def test_on_a_full_redis_a_strangers_logins_can_be_ended(small_redis):
     assert world.owner.get("/api/auth/user").status_code == 401
 
 
+def test_on_a_full_redis_an_email_that_is_refused_is_no_longer_wanted(small_redis):
+    """Nothing is left of it that `check` would have to mend."""
+    settings = joip_share.Settings(ratelimit_enabled=False)
+    world = World.within(joip_share.create_app(settings, small_redis))
+    fill(world.guest)
+    small_redis.config_set("maxmemory", "3900kb")
+    new = {"email": "later@example.com", "currentPassword": "long enough"}
+    refused(world.owner.patch("/api/auth/user", json=new), 503, "STORE_UNAVAILABLE")
+    account = world.store.account(world.owner.user["id"])
+    assert (account.email, account.pending_email) == ("owner@example.com", "")
+
+
 def test_on_a_full_redis_one_signs_in_though_links_wait_for_one(small_redis):
     settings = joip_share.Settings(ratelimit_enabled=False)
     world = World.within(joip_share.create_app(settings, small_redis))
