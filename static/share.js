@@ -74,12 +74,15 @@ class Panel {
     }
   }
 
-  /** The panel as the server draws it now; what is being edited stays as it is. */
+  /** The panel as the server draws it now; what is being edited or typed stays as it is. */
   async redraw(said, code) {
     const fresh = await this.api.page(location.href);
     const { session, media } = fresh.getElementById("editor").dataset;
     this.keepUp(JSON.parse(session), JSON.parse(media));
     const node = panelOf(fresh);
+    for (const { id, value } of this.node.querySelectorAll("form input")) {
+      node.querySelector(`#${id}`).value = value;
+    }
     this.node.replaceWith(node);
     this.dates.localize(node);
     this.clipboard.offerShareSheet(node);
@@ -147,6 +150,7 @@ class Panel {
     try {
       if (!(await this.save())) return;
       const link = await this.make({ [audience]: form.elements[audience].value.trim() });
+      form.reset(); // what was typed elsewhere is for another link
       await this.redraw(DONE.share, link.shareCode);
     } catch (error) {
       if (error.code === "USER_NOT_FOUND") {

@@ -689,6 +689,17 @@ def test_a_link_by_name_counts_on_its_own(live, person, owner):
     expect(row.get_by_role("cell").first).to_have_text("1")
 
 
+def test_what_is_typed_for_one_link_stays_while_another_one_is_made(editor):
+    editor.get_by_label("What to call it").fill("Newsletter")
+    editor.get_by_label("Their email").fill("grandmother@example.com")
+    editor.locator("form[data-audience=email] button").click()
+    expect(
+        editor.get_by_role("button", name="Copy: grandmother@example.com")
+    ).to_be_focused()
+    expect(editor.get_by_label("What to call it")).to_have_value("Newsletter")
+    expect(editor.get_by_label("Their email")).to_have_value("")
+
+
 def test_what_could_not_be_copied_is_not_said_to_be(live, person, owner):
     owner.share(owner.session)
     poor = person(live).borrow(owner)
