@@ -52,11 +52,14 @@ function addControls(parts, modules) {
 /** Begin where one was the last time. */
 function start({ show, order, memory }, notices) {
   const place = memory.place < order.total ? memory.place : 0;
-  order.arrange(place);
-  show.jump(place);
+  const begin = (index) => {
+    order.arrange(index); // shuffled, it leads the order, and all others follow
+    show.jump(index);
+  };
+  begin(place);
   if (!place) return;
   const where = `Going on at ${place + 1} of ${order.total}.`;
-  notices.say(where, "From the start", () => show.jump(0));
+  notices.say(where, "From the start", () => begin(0));
 }
 
 // Whoever uses the keyboard finds the controls where they are; a tapped button lets go.

@@ -678,6 +678,22 @@ def test_shuffle_shows_every_item_once(viewer, host):
     expect(mixed.get_by_role("button", name="Play again")).to_be_visible()
 
 
+def test_from_the_start_begins_the_whole_slideshow_also_where_it_is_shuffled(
+    viewer, host
+):
+    mixed = viewer(pictures(host, "teal", "navy", "gold"))
+    start(mixed, "1 / 3")
+    push(mixed, "Next")
+    expect(mixed.locator("#caption")).to_have_text("Navy")
+    push(mixed, "Shuffle")
+    stop_the_clock(mixed)
+    mixed.reload()
+    expect(mixed.locator("#notice")).to_contain_text("Going on at 2 of 3.")
+    push(mixed, "From the start")
+    expect(mixed.locator("#caption")).to_have_text("Teal")
+    at(mixed, "1 / 3")
+
+
 def test_repeat_begins_again_and_is_kept(viewer, host):
     again = viewer(pictures(host, "teal", "navy"))
     start(again, "1 / 2")
