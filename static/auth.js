@@ -57,6 +57,7 @@ async function leave(form) {
   const everywhere = form.dataset.signOut === "everywhere";
   try {
     await api.call("POST", "/api/logout", everywhere ? { everywhere } : undefined);
+    document.dispatchEvent(new Event("left"));
     const kept = storage("localStorage");
     for (const key of Object.keys(kept ?? {})) {
       if (key.startsWith("joip-")) kept.removeItem(key);

@@ -213,12 +213,12 @@ function listen() {
     if (!leaving && isDirty()) event.preventDefault();
   });
   document.addEventListener("leave", askToLeave);
+  document.addEventListener("left", () => leave());
 }
 
-/** Another script is about to leave the page for good: to sign out, for instance. */
+/** Another script wants to leave for good; it may fail, so that nothing is given up yet. */
 function askToLeave(event) {
   if (isDirty() && !confirm("What is not saved will be lost. Go on?")) event.preventDefault();
-  else leave();
 }
 
 function press(event) {

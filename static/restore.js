@@ -22,6 +22,7 @@ async function restore(api, file) {
     const copy = await read(file);
     if (!document.dispatchEvent(leaving)) return; // there is something unsaved
     const { id } = await api.call("POST", "/api/sessions", copy);
+    document.dispatchEvent(new Event("left"));
     location.replace(`${base}/sessions/${id}`);
   } catch (error) {
     if (error instanceof NoCopy) problem.textContent = error.message;

@@ -569,6 +569,27 @@ def test_signing_out_asks_first_and_leaves_no_draft_behind(live, person, owner):
     assert editor.evaluate("localStorage.length") == 0
 
 
+def test_what_is_unsaved_is_not_given_up_where_signing_out_or_a_copy_fails(new):
+    new.page.on("dialog", lambda box: box.accept())
+    new.expected += ["/api/logout", "/api/sessions"]
+    new.get_by_label("Title").fill("A secret")
+    new.wait_for_function("() => localStorage.length === 1")
+    new.context.route("**/api/logout", lambda route: route.abort())
+    new.press("Sign out")
+    expect(new.get_by_role("alert").filter(visible=True)).to_contain_text(
+        "There is no connection"
+    )
+    copy = {"name": "copy.json", "mimeType": "application/json", "buffer": b"{}"}
+    new.get_by_label("From a copy").set_input_files(copy)
+    expect(new.locator("#copy-problem")).to_be_visible()
+    assert new.evaluate("localStorage.length") == 1
+    guarded = """() => {
+      const leaving = new Event("beforeunload", { cancelable: true });
+      return !window.dispatchEvent(leaving);
+    }"""
+    assert new.evaluate(guarded)
+
+
 def test_where_storage_is_forbidden_one_makes_edits_and_signs_out_all_the_same(
     live, person
 ):
