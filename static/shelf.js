@@ -34,8 +34,8 @@ function filter() {
   const tiles = [...shelf.children];
   for (const tile of tiles) tile.hidden = !matches(tile.dataset, wanted);
   const count = tiles.filter(({ hidden }) => !hidden).length;
-  const rest = document.getElementById("older") ? " so far" : "";
-  found.textContent = wanted.length ? `${count} of ${tiles.length}${rest}` : "";
+  const soFar = rest ? " so far" : "";
+  found.textContent = wanted.length ? `${count} of ${tiles.length}${soFar}` : "";
 }
 
 /** Put the tiles in the order that is wished for, and hide what is not looked for. */
@@ -45,6 +45,9 @@ function arrange() {
   filter();
 }
 
+/** Where the slideshows are told that are not here yet: on a later page, all of them. */
+const older = document.getElementById("older");
+let rest = new URLSearchParams(location.search).has("cursor") ? `${base}/` : older?.href;
 let fetching = false;
 
 /** All pages of the shelf: what is not here cannot be found. */
@@ -52,16 +55,15 @@ async function fetchRest() {
   if (fetching) return;
   fetching = true;
   try {
-    for (let more; (more = document.getElementById("older")); ) {
-      const url = new URL(more.href);
+    while (rest) {
+      const url = new URL(rest, location.href);
       url.searchParams.set("limit", "200");
       const fresh = await api.page(url);
       add(fresh.querySelectorAll("#shelf > li"));
-      const next = fresh.getElementById("older");
-      if (next) more.href = next.getAttribute("href");
-      else more.parentElement.remove();
+      rest = fresh.getElementById("older")?.getAttribute("href");
       arrange();
     }
+    older?.parentElement.remove();
   } catch (error) {
     api.tell(trouble, error);
   } finally {
@@ -71,6 +73,7 @@ async function fetchRest() {
 
 function add(tiles) {
   for (const tile of tiles) {
+    if (shelf.querySelector(`[data-id="${tile.dataset.id}"]`)) continue; // it is here
     dates.localize(tile);
     api.ready("shelf", tile);
     shelf.append(tile);

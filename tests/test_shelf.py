@@ -89,6 +89,15 @@ def test_what_is_on_later_pages_is_found(shelf):
     expect(shelf.get_by_role("link", name="Older slideshows")).to_have_count(0)
 
 
+def test_what_is_on_the_first_page_is_found_from_a_later_one(shelf):
+    shelf.go("/?limit=2")
+    shelf.follow("Older slideshows")
+    expect(shelf.locator("#shelf > li")).to_have_count(2)
+    shelf.get_by_role("searchbox").fill("lake")
+    expect(shelf.locator("#found")).to_have_text("1 of 4")
+    assert titles(shelf) == ["Five hours by the lake"]
+
+
 def test_without_a_script_there_are_pages(live, person, owner):
     someone = person(live, java_script_enabled=False).borrow(owner)
     someone.expected.append("example.org")
