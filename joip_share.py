@@ -1068,20 +1068,22 @@ def update_account(user_id: str) -> Response:
     if {patch.email, patch.password, patch.current_password} != {UNSET}:
         refuse_own_sign_in()
         check_account_password(account, patch.current_password)
+    hashed = ""
+    if patch.password is not UNSET:  # first: it may be BUSY, and nothing is changed
+        hashed = application().passwords.hash(patch.password)
     if patch.email is not UNSET:
         store().change_email(account, patch.email)
     if patch.name is not UNSET:
         store().change_account(account.id, {"name": patch.name.strip()})
-    if patch.password is not UNSET:
-        change_password(account, patch.password, kept_login())
+    if hashed:
+        change_password(account, hashed, kept_login())
     return json_response(public(store().account(account.id)))
 
 
-def change_password(account: Account, password: str, keep_login: str) -> None:
-    """Set a new password and end every other login. Raises WrongPassword where it was
-    changed meanwhile."""
-    fields = {"password": application().passwords.hash(password)}
-    store().change_account(account.id, fields, account.password, keep_login)
+def change_password(account: Account, hashed: str, keep: str) -> None:
+    """Set a new password and end every login but `keep`. Raises WrongPassword where it
+    was changed meanwhile."""
+    store().change_account(account.id, {"password": hashed}, account.password, keep)
 
 
 def kept_login() -> str:
@@ -1099,10 +1101,9 @@ def delete_account(user_id: str) -> Response:
         check_account_password(account, wanted.current_password)
     with store().link.deadline(30):  # ten thousand sessions take some seconds
         store().delete_account(account)
-    response = no_content()
     if bearer_token() is None:
         current_login().clear()
-    return response
+    return no_content()
 
 
 @api.get("/tokens")
@@ -1116,8 +1117,7 @@ def list_tokens(user_id: str) -> Response:
 @login_required
 def create_token(user_id: str) -> Response:
     """Make a token; its secret is told this once."""
-    wanted = read_body(NewToken)
-    token, secret = store().create_token(user_id, wanted.name.strip())
+    token, secret = store().create_token(user_id, read_body(NewToken).name.strip())
     where = f"{settings().public_url}/api/tokens/{token.id}"
     answer = NewTokenAnswer(**asdict(token), token=secret)
     return json_response(answer, 201, {"Location": where})
@@ -2070,8 +2070,8 @@ def set_password_command(email: str, password: str) -> None:
     """Give an account a new password, and end all its logins."""
     account = store().account_by_email(email.strip())
     given = {"password": password}
-    new = checked(lambda: msgspec.convert(given, AccountPatch)).password
-    change_password(account, cast(str, new), keep_login="")
+    new = cast(str, checked(lambda: msgspec.convert(given, AccountPatch)).password)
+    change_password(account, application().passwords.hash(new), keep="")
     click.echo(f"{account.id} {account.email}: every login has ended")
 
 

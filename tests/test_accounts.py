@@ -443,6 +443,21 @@ def test_all_may_be_changed_at_once(owner, new_visitor):
     assert signs_in(new_visitor(), "ana@example.com", "another one")
 
 
+def test_a_change_that_finds_the_service_too_busy_changes_nothing(app, owner):
+    """The current password is looked at; then others come, and take every place."""
+    before = owner.get("/api/auth/user").json
+
+    class LastPlace(passwords.Places):
+        def taken(self):
+            app.passwords.line = passwords.Places(0)
+            return super().taken()
+
+    app.passwords.line = LastPlace(1)
+    patch = {"name": "Ana", "email": "ana@example.com", "password": "another one"}
+    refused(change(owner, **patch, **RIGHT), 503, "BUSY")
+    assert owner.get("/api/auth/user").json == before
+
+
 @pytest.mark.parametrize("patch", [{"email": "x@y.org"}, {"password": "another one"}])
 def test_email_and_password_need_the_current_password(owner, patch):
     problem = refused(change(owner, **patch), 400, "INVALID_REQUEST")
