@@ -881,14 +881,16 @@ class Store:
         args = (visit.viewer, visit.reason, visit.visitor, visit.host, sees)
         owner, clicks = self._place(code).owner, []
         news = referral and not visit.reason and visit.viewer != owner
-        if news and referral == self._referral_code(owner):
-            clicks = [self._click(owner, "session_share", visit.visitor)]
+        with contextlib.suppress(UserNotFound):  # then the link is not there, either
+            if news and referral == self._referral_code(owner):
+                clicks = [self._click(owner, "session_share", visit.visitor)]
         row, told, *clicked = self._ask(scripts, code, args, *clicks)
         try:
             return self._opened(self._place(code).session_id, code, row, told)
         except NotShared:
             if any(clicked):  # no link, no click
-                self._take_click_back(owner)
+                referrals = self.keys.user(owner, "referrals")
+                self.execute(*UNCLICK([referrals], "session_share", today()))
             raise
 
     def _opened(self, session_id: int, code: str, row: Any, told: Any) -> Opened:
@@ -1047,10 +1049,6 @@ class Store:
         day = today()
         keys = self.keys.user_keys(user_id, "referrals", f"clickers:{day}")
         return CLICK(keys, source, day, visitor)
-
-    def _take_click_back(self, user_id: str) -> None:
-        referrals = self.keys.user(user_id, "referrals")
-        self.execute(*UNCLICK([referrals], "session_share", today()))
 
     def count_click(self, user_id: str, source: str, visitor: bytes) -> None:
         """One click for the user whose code was followed, once per visitor and day."""

@@ -396,6 +396,24 @@ def test_all_that_opens_nothing_answers_alike(world, dead_codes, method, path):
     assert len({str(sorted(answer.headers)) for answer in answers}) == 1
 
 
+def test_a_link_whose_owner_is_gone_answers_alike_in_another_process(settings):
+    """Which knows the link, and nobody's referral code."""
+    server = fakeredis.FakeServer()
+    one, other = (
+        joip_share.create_app(settings, fakeredis.FakeStrictRedis(server=server))
+        for _ in range(2)
+    )
+    world, stranger = World.within(one), Visitor(other)
+    path = f"/api/shared/{world.code}/preview"
+    assert stranger.get(path).status_code == 200
+    given = {"currentPassword": "long enough"}
+    assert world.owner.delete("/api/auth/user", json=given).status_code == 204
+    for query in ("", "?r=k3v9x0qa", f"?r={world.referral_code}"):
+        answer = stranger.get(path + query)
+        assert answer.status_code == 404
+        assert answer.json["code"] == "SHARED_SESSION_NOT_FOUND"
+
+
 def test_a_page_without_a_code_is_a_plain_404(world):
     for path in ("/shared/", "/api/shared/", "/api/shared//preview", "/shared"):
         assert world.guest.get(path).status_code == 404
