@@ -997,12 +997,10 @@ class Store:
         """The page of a link was shown: a view, once per visitor and day, and an open
         where it was fetched ahead; whether the visit counts. Raises NotShared."""
         visitor = b"" if visit.reason else visit.visitor
-        seen = self._shared(SEEN, code, visit.viewer, visitor, int(fetched_ahead))
-        try:
-            return self.execute(*seen) == 1, self._place(code)
-        except StoreRefusesWrites:
-            self.uncounted()
-            return False, self._place(code)
+        args = (visit.viewer, visitor, int(fetched_ahead))
+        row, told = self._ask((SEEN, PEEK), code, args)
+        self._owner_told(row, told)
+        return row == 1, self._place(code)
 
     def session_stats(self, session_id: int, user_id: str, days: int) -> Stats:
         """The owner's numbers. Raises SessionNotFound, NotOwner."""

@@ -360,7 +360,17 @@ def dead_codes(world):
         str(uuid.uuid1()), "0" * 36, "-" * 36, "x", "1", "*", "%20", f"{one}%00",
         f"{one}%0A", "%00", "%FF", "٣" * 36, "x" * 5000, "..", "share:*", "a%2Fb",
     ]  # fmt: skip
-    return [world.code, deleted, revoked, gone_with_its_account(world), one, *malformed]
+    gone = gone_with_its_account(world), going_with_its_account(world)
+    return [world.code, deleted, revoked, *gone, one, *malformed]
+
+
+def going_with_its_account(world):
+    """The code of a link whose owner's deletion was cut short by a crash."""
+    person = world.newcomer()
+    user_id = person.sign_up("going@example.com")["id"]
+    code = person.share(person.make_session())["shareCode"]
+    world.store.execute("HSET", world.store.keys.user(user_id), "deleting", 1)
+    return code
 
 
 def gone_with_its_account(world):
