@@ -603,10 +603,8 @@ class Store:
         most, room = self.limits.sessions, self.limits.megabytes * 1_000_000
         return int(self.execute(*RESERVE(keys, session_id, size, int(new), most, room)))
 
-    def _release(self, session_id: int, user_id: str, size: int) -> None:
-        sizes = self.keys.user(user_id, "sizes")
-        with contextlib.suppress(StoreUnavailable):  # too much is counted, for a while
-            self.execute(*RELEASE([sizes], session_id, size))
+    def _release(self, session_id: int, user_id: str, size: int) -> Command:
+        return RELEASE([self.keys.user(user_id, "sizes")], session_id, size)
 
     def unlist(self, session_id: int, user_id: str) -> Command:
         """The command that takes a session off an account's list and frees its room."""
@@ -681,24 +679,30 @@ class Store:
         keys, picture = self._session_keys(session_id), first_picture(media)
         edit = functools.partial(UPDATE, keys, user_id, seen, given, packed, picture)
         try:
-            bytes_before, after = self._update(edit, fields)
+            bytes_before, after = self._update(edit, fields, durable=not given)
         except Refusal:
             if given and before >= 0:
-                self._release(session_id, user_id, len(packed))
+                with contextlib.suppress(StoreUnavailable):  # counted, for a while
+                    self.execute(*self._release(session_id, user_id, len(packed)))
             raise
-        if given and before > 0:  # version 1 counted no bytes
-            self._release(session_id, user_id, bytes_before)
+        if given:  # given back with too few replicas as well; version 1 counted none
+            free = self._release(session_id, user_id, bytes_before * (before > 0))
+            self.execute_many([free, ("EXISTS", keys[0])], durable=True)
         return as_session(session_id, pairs(after))
 
     def _update(
-        self, edit: Callable[..., Command], fields: Sequence[str], now: str = ""
+        self,
+        edit: Callable[..., Command],
+        fields: Sequence[str],
+        durable: bool,
+        now: str = "",
     ) -> Any:
         """What an edit replies. Edits are told apart by their second, so that each gets
         one of its own, later than the last edit's, whatever the clocks of hosts say."""
         command = edit(now or timestamp(), *fields)
-        before, after = self.execute(*command, durable=True)
+        before, after = self.execute(*command, durable=durable)
         if before < 0:  # nothing is written: the last edit was at `after`
-            return self._update(edit, fields, next_second(after.decode()))
+            return self._update(edit, fields, durable, next_second(after.decode()))
         return before, after
 
     def delete_session(self, session_id: int, user_id: str) -> None:

@@ -224,6 +224,15 @@ def test_what_too_few_replicas_have_is_not_acknowledged_and_may_be_repeated(
     def reason():
         return owner.get("/readyz").json["checks"]["redis"]
 
+    def take_pictures():
+        """Change the media; the bytes that are counted afterwards."""
+        media = [{"mediaUrl": "https://example.org/new.jpg"}]
+        assert owner.patch(path, json={"media": media}).status_code == 503
+        return bed.client.hgetall(
+            world.store.keys.user(world.owner.user["id"], "sizes")
+        )
+
+    wait_for(lambda: take_pictures() == take_pictures())
     for _ in range(2):  # what is asked again is not on the replicas either
         assert writes() == [503] * 3
         assert register() == 503
