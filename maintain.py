@@ -13,7 +13,8 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -23,6 +24,7 @@ from joip_share import command, create_app, store
 from looks import UNREADABLE, Finding, Look, findings
 from records import pairs
 from redis_link import StoreUnavailable
+from redis_node import FAILURES, unavailable
 from refusals import Refusal
 from store import Store
 
@@ -41,10 +43,18 @@ def names(store: Store) -> Iterator[list[str]]:
         yield [key.removeprefix(store.keys.prefix) for key in chunk]
 
 
+def sum_of_servers(store: Store, ask: Callable[[Any], int]) -> int:
+    """What each server says, added up. Raises StoreUnavailable."""
+    try:
+        return sum(ask(server) for server in store.link.nodes())
+    except FAILURES as error:
+        raise unavailable(error) from error
+
+
 @contextlib.contextmanager
 def progress(store: Store, label: str) -> Iterator[Iterator[list[str]]]:
     """The chunks of names behind a progress bar on standard error."""
-    size = sum(node.dbsize() for node in store.link.nodes())
+    size = sum_of_servers(store, lambda server: server.dbsize())
     with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
 
         def told() -> Iterator[list[str]]:
@@ -175,7 +185,7 @@ class Report:
         for what in ("accounts", "sessions", "links", "opens of 7 days"):
             yield f"{what}: {self.sums[what]:,}"
         yield f"opens of 30 days: {self.sums['opens of 30 days']:,}"
-        used = sum(n.info("memory")["used_memory"] for n in self.store.link.nodes())
+        used = sum_of_servers(self.store, lambda s: s.info("memory")["used_memory"])
         ours = f"{megabytes(self.sums['bytes'])} of it in {self.sums['keys']:,} keys"
         yield f"Redis's memory: {megabytes(used)}, {ours} of ours"
         for size, session_id in sorted(self.sessions, reverse=True):

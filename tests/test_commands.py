@@ -390,6 +390,25 @@ def test_check_mends_nothing_by_what_redis_would_not_tell(town, engine, command)
     assert contents(town.redis) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "denied"),
+    [("check", "dbsize"), ("check", "scan"), ("report", "dbsize"), ("report", "info")],
+)
+def test_a_command_that_redis_does_not_answer_says_so_in_a_line(
+    town, engine, command, denied
+):
+    rights = ["~*", "&*", "+@all", f"-{denied}", ">secret", "on"]
+    town.redis.execute_command("ACL SETUSER", "limited", "reset", *rights)
+    url = engine.url.replace("redis://", "redis://limited:secret@")
+    try:
+        result = Town(Engine(url, town.redis)).run(command)
+    finally:
+        town.redis.acl_deluser("limited")
+    assert result.exit_code == 1
+    told = "Error: Redis does not serve: its user may not do what is needed\n"
+    assert result.stderr.endswith(told)
+
+
 def test_check_leaves_alone_what_belongs_to_others(engine):
     """Another application on the same Redis, and another prefix."""
     theirs = {f"share:{OTHER}": "9", "session:{9}:media": "x", "theirs:share:1": "9"}
