@@ -47,9 +47,10 @@ def days_with_visitors() -> list[str]:
 
 
 def new_session_id() -> int:
-    """An id that grows with time and stays below 2^53: the milliseconds since 2020 in
-    41 bits, and 12 random ones."""
-    return int((time.time() - EPOCH) * 1000) << 12 | secrets.randbits(12)
+    """An id that grows with time, and is positive and below 2^53 whatever the clock
+    says: the milliseconds since 2020 in 41 bits, and 12 random ones."""
+    moment = int((time.time() - EPOCH) * 1000)
+    return min(max(moment, 1), MAX_ID >> 12) << 12 | secrets.randbits(12)
 
 
 def id_age(session_id: int) -> float:

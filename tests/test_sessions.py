@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from conftest import Visitor
+
 MEMBERS = {
     "id", "title", "description", "userId", "intervalMin", "intervalMax", "transition",
     "thumbnail", "mediaCount", "isPublic", "createdAt", "updatedAt",
@@ -309,6 +311,18 @@ def stranger(new_visitor):
     other = new_visitor()
     other.sign_up("other@example.com")
     return other
+
+
+@pytest.mark.parametrize("seconds", [-1_795_564_000, 3_000_000_000])
+def test_an_id_is_in_bounds_whatever_the_clock_says(clock, app, seconds):
+    """In 1970, as where no clock has been set, and in 2121."""
+    clock(seconds)
+    owner = Visitor(app)
+    owner.sign_up()
+    session_id = owner.make_session()
+    assert 0 < session_id < 2**53
+    assert [row["id"] for row in owner.get("/api/sessions").json] == [session_id]
+    assert owner.delete(f"/api/sessions/{session_id}").status_code == 204
 
 
 def test_someone_elses_session_is_a_403(owner, stranger):
