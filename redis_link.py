@@ -255,8 +255,9 @@ class Link:
         place. Raises StoreUnavailable when all have been read.
 
         It is one round trip, on Cluster one after another. A script that was flushed
-        meanwhile runs after the rest of its batch. What is `durable` and has not come
-        to enough replicas is done nevertheless: StoreUnavailable("NotReplicated").
+        meanwhile runs after the other writes of its batch and before the reads that
+        follow it. What is `durable` and has not come to enough replicas is done
+        nevertheless: StoreUnavailable("NotReplicated").
         """
         wait = self._wait if durable else 0
         self._time.until = time.monotonic() + self._time.left

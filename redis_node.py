@@ -22,6 +22,7 @@ RESTED = 0.005  # seconds after which a connection may have been closed meanwhil
 COOLDOWN = 0.5  # seconds in which nobody asks a server that let somebody wait in vain
 LATE = 0.3  # seconds by which Redis may end a WAIT late: it looks ten times a second
 
+READS = {"GET", "HMGET", "ZSCORE", "EXISTS", "HEXISTS"}  # what looks again
 Replies = tuple[list[Any], int]  # and how many replicas have what was written
 
 
@@ -158,14 +159,20 @@ class Node:
     def run(
         self, commands: Sequence[Command], wait: int, ends: Callable[[], float]
     ) -> Replies:
-        """The replies, in one round trip; those of flushed scripts in a second one."""
+        """The replies, in one round trip; those of flushed scripts in a second one,
+        with those of reads that come after them: who writes and looks again must not
+        have looked before."""
         end = ends()
         replies, copies = self.exchange(commands, wait, end)
-        forgotten = [n for n, r in enumerate(replies) if isinstance(r, NoScriptError)]
-        if forgotten:
-            again = [by_text(commands[n]) for n in forgotten]
-            healed, copies = self.exchange(again, wait, end)
-            for n, reply in zip(forgotten, healed, strict=True):
+        again: dict[int, Command] = {}
+        for n, (command, reply) in enumerate(zip(commands, replies, strict=True)):
+            if isinstance(reply, NoScriptError):
+                again[n] = by_text(command)
+            elif again and command[0] in READS:
+                again[n] = command
+        if again:
+            healed, copies = self.exchange([*again.values()], wait, end)
+            for n, reply in zip(again, healed, strict=True):
                 replies[n] = reply
         return replies, copies
 

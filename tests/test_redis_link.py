@@ -90,6 +90,13 @@ def test_a_script_that_redis_forgot_runs_once_wherever_it_stands(link):
     assert link.execute("GET", "n") == b"2"
 
 
+def test_who_writes_by_a_forgotten_script_and_looks_again_looks_afterwards(link):
+    """Else a sign-in by an old password outlives its change."""
+    link.execute(*COUNT(["n"]))
+    link.execute("SCRIPT", "FLUSH")
+    assert link.execute_many([COUNT(["n"]), ("GET", "n"), COUNT(["n"])]) == [2, b"2", 3]
+
+
 def test_a_script_that_a_restarted_redis_does_not_know_runs_in_its_turn(tmp_path):
     with RedisServer(tmp_path) as before:
         link = link_to(before)
