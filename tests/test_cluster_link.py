@@ -253,7 +253,7 @@ def test_a_slot_that_stays_halfway_is_told_and_serves_what_it_can(cluster, link)
 
     @contextlib.contextmanager
     def halfway():
-        assert kind(link.execute, *BOTH(keys)) == "TRYAGAIN"
+        wait_for(lambda: kind(link.execute, *BOTH(keys)) == "TRYAGAIN")
         assert link.execute_many([("GET", key) for key in keys]) == [b"1"] * 2
         for node in cluster.nodes:
             node.client.script_flush()
