@@ -128,7 +128,7 @@ class Breaker:
 
 class _Held(threading.local):
     connection: redis.Connection | None = None
-    used = 0.0  # when its last exchange ended
+    used = 0.0  # when its last exchange began
     scripts: set[str]  # by SHA-1, which its server has seen
 
 
@@ -202,6 +202,7 @@ class Node:
             connection = self._connect(end)
         try:
             packed = b"".join(connection.pack_commands(map(self._spelled, commands)))
+            sent = time.monotonic()
             connection.send_packed_command([packed])
             replies = [self._reply(connection, end) for _ in commands]
         except BaseException:
@@ -210,7 +211,7 @@ class Node:
         if any(_code(reply) in ("READONLY", "NOREPLICAS") for reply in replies):
             connection.disconnect()  # the next may lead to another master
         else:
-            self._held.connection, self._held.used = connection, time.monotonic()
+            self._held.connection, self._held.used = connection, sent
         return replies
 
     def _spelled(self, command: Command) -> Command:
