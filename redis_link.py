@@ -33,6 +33,7 @@ from redis_node import (
     FAILURES,
     Breaker,
     Node,
+    NotReplicated,
     Replies,
     StoreRefusesWrites,
     StoreUnavailable,
@@ -257,7 +258,7 @@ class Link:
         It is one round trip, on Cluster one after another. A script that was flushed
         meanwhile runs after the other writes of its batch and before the reads that
         follow it. What is `durable` and has not come to enough replicas is done
-        nevertheless: StoreUnavailable("NotReplicated").
+        nevertheless: NotReplicated.
         """
         wait = self._wait if durable else 0
         self._time.until = time.monotonic() + self._time.left
@@ -269,7 +270,7 @@ class Link:
             if isinstance(reply, redis.ResponseError) and not is_refusal(reply):
                 raise unavailable(reply) from reply
         if copies < wait:
-            raise StoreUnavailable("NotReplicated")
+            raise NotReplicated(replies)
         return replies
 
     @contextlib.contextmanager

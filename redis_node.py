@@ -32,6 +32,15 @@ class StoreUnavailable(Exception):
     "ConnectionError", …), "ClusterDown", "CircuitOpen", "Deadline", "NotReplicated"."""
 
 
+class NotReplicated(StoreUnavailable):
+    """What was written has not come to enough replicas; `replies` are to what is done
+    nevertheless."""
+
+    def __init__(self, replies: list[Any]) -> None:
+        super().__init__("NotReplicated")
+        self.replies = replies
+
+
 class StoreRefusesWrites(StoreUnavailable):
     """Redis takes no writes, while reads still work; its text says why."""
 

@@ -70,7 +70,7 @@ from redis_link import (
     StoreUnavailable,
     script,
 )
-from redis_node import FAILURES, unavailable
+from redis_node import FAILURES, NotReplicated, unavailable
 from refusals import (
     EmailTaken,
     NotForYou,
@@ -468,8 +468,7 @@ class Store:
         """Write a new login of an account, whose password had this hash when it was
         checked ("" where none was). Raises UserNotFound, WrongPassword."""
         keys, most = self.keys.user_keys(user_id, "logins"), self.limits.logins
-        now = int(time.time())
-        announce = SIGN_IN(keys, login_id, now, hash_, LOGIN_SECONDS, most)
+        announce = SIGN_IN(keys, login_id, int(time.time()), hash_, LOGIN_SECONDS, most)
         self._end_logins(user_id, self.execute(*announce))
         written = KEEP([self.keys.login(login_id)], value, LOGIN_SECONDS)
         listed = ("ZSCORE", keys[1], login_id)
@@ -603,8 +602,10 @@ class Store:
         most, room = self.limits.sessions, self.limits.megabytes * 1_000_000
         return int(self.execute(*RESERVE(keys, session_id, size, int(new), most, room)))
 
-    def _release(self, session_id: int, user_id: str, size: int) -> Command:
-        return RELEASE([self.keys.user(user_id, "sizes")], session_id, size)
+    def _release(self, session_id: int, user_id: str, size: int) -> None:
+        give_back = RELEASE([self.keys.user(user_id, "sizes")], session_id, size)
+        with contextlib.suppress(StoreUnavailable):  # too much is counted, for a while
+            self.execute_many([give_back] if size > 0 else [])
 
     def unlist(self, session_id: int, user_id: str) -> Command:
         """The command that takes a session off an account's list and frees its room."""
@@ -678,31 +679,28 @@ class Store:
         given = "" if patch.media is UNSET else "1"
         keys, picture = self._session_keys(session_id), first_picture(media)
         edit = functools.partial(UPDATE, keys, user_id, seen, given, packed, picture)
+        release = functools.partial(self._release, session_id, user_id)
         try:
-            bytes_before, after = self._update(edit, fields, durable=not given)
+            replaced, after = self._update(edit, fields)
         except Refusal:
-            if given and before >= 0:
-                with contextlib.suppress(StoreUnavailable):  # counted, for a while
-                    self.execute(*self._release(session_id, user_id, len(packed)))
+            release(len(packed) * (before >= 0))
             raise
-        if given:  # given back with too few replicas as well; version 1 counted none
-            free = self._release(session_id, user_id, bytes_before * (before > 0))
-            self.execute_many([free, ("EXISTS", keys[0])], durable=True)
+        except NotReplicated as error:  # done nevertheless, unless it was refused
+            if isinstance(error.replies[0], list):
+                release(error.replies[0][0] * (before > 0))
+            raise
+        release(replaced * (before > 0))  # version 1 counted no bytes
         return as_session(session_id, pairs(after))
 
     def _update(
-        self,
-        edit: Callable[..., Command],
-        fields: Sequence[str],
-        durable: bool,
-        now: str = "",
+        self, edit: Callable[..., Command], fields: Sequence[str], now: str = ""
     ) -> Any:
         """What an edit replies. Edits are told apart by their second, so that each gets
         one of its own, later than the last edit's, whatever the clocks of hosts say."""
         command = edit(now or timestamp(), *fields)
-        before, after = self.execute(*command, durable=durable)
+        before, after = self.execute(*command, durable=True)
         if before < 0:  # nothing is written: the last edit was at `after`
-            return self._update(edit, fields, durable, next_second(after.decode()))
+            return self._update(edit, fields, next_second(after.decode()))
         return before, after
 
     def delete_session(self, session_id: int, user_id: str) -> None:
