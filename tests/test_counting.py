@@ -607,11 +607,12 @@ def test_one_round_trip_counts_and_fetches(live, live_world, path, signed_in, mo
         visitor.sign_up()
     assert visitor.get(path).status_code == 200
     before = live.redis.info("stats")["total_reads_processed"]
-    for _ in range(20):
+    for _ in range(60):
         visitor.get(path)
     after = live.redis.info("stats")["total_reads_processed"]
-    assert after - before <= 20 * trips + 1, "the second INFO is a read too"
-    assert live_stats(live_world)["totals"]["opens"] == 21
+    # The second INFO is a read, too, and so is what eight threads' connections begin with.
+    assert after - before <= 60 * trips + 1 + 8 * 4
+    assert live_stats(live_world)["totals"]["opens"] == 61
 
 
 def test_scripts_that_redis_forgot_count_once(live, live_world):

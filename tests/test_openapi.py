@@ -38,9 +38,9 @@ FOR_ANYONE = {
     or {} in operation.get("security", ())
 }  # fmt: skip
 
-# One run: some 5 requests an operation and phase, always the same ones; now and then
+# One run: some 3 requests an operation and phase, always the same ones; now and then
 # more, and others each time.
-FEW = ["--max-examples=5", "--generation-deterministic"]
+FEW = ["--max-examples=3", "--generation-deterministic"]
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "")
 SCHEMATHESIS = [
     str(BIN / "schemathesis"),
