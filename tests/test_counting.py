@@ -610,7 +610,7 @@ def test_one_round_trip_counts_and_fetches(live, live_world, path, signed_in, mo
     for _ in range(60):
         visitor.get(path)
     after = live.redis.info("stats")["total_reads_processed"]
-    # The second INFO is a read, too, and so is what eight threads' connections begin with.
+    # So is the second INFO, and what the connections of eight threads say first.
     assert after - before <= 60 * trips + 1 + 8 * 4
     assert live_stats(live_world)["totals"]["opens"] == 61
 
