@@ -197,8 +197,7 @@ class Answer(Response):
     def delete_cookie(self, *named: Any, **more: Any) -> None:
         """Werkzeug's, with what the cookie was set with: Flask-Session leaves it out,
         and without `Secure` browsers keep what is called __Host-."""
-        attributes = {"secure": settings().secure, "httponly": True, "samesite": "Lax"}
-        super().delete_cookie(*named, **more | attributes)
+        super().delete_cookie(*named, **more | cookie_attributes())
 
 
 class Request(flask.Request):
@@ -287,6 +286,11 @@ def store() -> Store:
 def settings() -> Settings:
     """The current application's settings."""
     return application().settings
+
+
+def cookie_attributes() -> dict[str, Any]:
+    """What all cookies have: no script and no other site's form gets to use one."""
+    return {"secure": settings().secure, "httponly": True, "samesite": "Lax"}
 
 
 def json_response(
@@ -946,9 +950,7 @@ def remember(response: Response, code: str, share_code: str = "") -> None:
         f"{value}.{_sign(value)}",
         max_age=REFERRAL_LIFETIME,
         path=settings().path or "/",
-        secure=settings().secure,
-        httponly=True,
-        samesite="Lax",
+        **cookie_attributes(),
     )
 
 
