@@ -36,7 +36,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -159,7 +158,6 @@ from wsgi import Route, accepted_request_id, is_utf8
 
 __version__ = "2.0.0"
 
-HERE = Path(__file__).parent
 LOGIN_LIFETIME = timedelta(seconds=LOGIN_SECONDS)
 REFERRAL_LIFETIME = 30 * DAY
 CLOCK_SKEW = 60  # seconds that the clocks of two hosts may differ
@@ -1902,7 +1900,8 @@ ROOT_FILES = (
 @pages.get(f"/<any{ROOT_FILES}:name>")
 def root_file(name: str) -> Response:
     """What browsers and crawlers look for at the root."""
-    return flask.send_from_directory(HERE / "static", name, max_age=DAY)
+    folder = cast(str, application().static_folder)
+    return flask.send_from_directory(folder, name, max_age=DAY)
 
 
 # ----------------------------------------------------------------------- Operations
