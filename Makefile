@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
-PROGRAMS := redis-server redis-sentinel nginx chromium prometheus openssl \
-	systemd-analyze systemd-socket-activate
-PACKAGES := redis-server redis-sentinel nginx chromium prometheus openssl systemd
+COMMON := redis-server redis-sentinel nginx chromium chromium-headless-shell \
+	prometheus openssl
+PROGRAMS := $(COMMON) systemd-analyze systemd-socket-activate
+PACKAGES := $(COMMON) systemd
 # The tests that need no server, for `make test-pythons`.
 QUICK := $(addprefix tests/test_,accounts.py counting.py errors.py sessions.py sharing.py)
 

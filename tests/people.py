@@ -14,6 +14,8 @@ from servers import PERSON
 ARGS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
+    # Nothing is heard until the page is touched, as on telephones.
+    "--autoplay-policy=document-user-activation-required",
 ]  # fmt: skip
 PATIENCE = 15_000  # ms
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}

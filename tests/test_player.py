@@ -9,40 +9,17 @@ import itertools
 import re
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from media_server import MediaServer
 from pages import PASSWORD
-from people import (
-    ARGS,
-    FORBIDDEN,
-    LOOKS,
-    NARROW,
-    OLD,
-    PATIENCE,
-    UNCOPIED,
-    WIDE,
-    contrast,
-)
-from servers import ROOT, Client, need, wait_for
+from people import FORBIDDEN, LOOKS, NARROW, OLD, UNCOPIED, WIDE, contrast
+from servers import ROOT, Client, wait_for
 
 SHOTS = ROOT / "screenshots"
 SMALL = {"width": 320, "height": 568}
 
 pytest_plugins = ["browsing"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A chromium that lets nothing be heard until it is touched, as telephones do."""
-    quiet = "--autoplay-policy=document-user-activation-required"
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=PATIENCE)
-        browser = playwright.chromium.launch(
-            executable_path=need("chromium"), args=[*ARGS, quiet]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -479,6 +456,7 @@ def test_an_empty_slideshow_says_so(viewer):
 # ------------------------------------------------------------------ the device, privacy
 
 
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
 def test_the_screen_stays_on_while_something_plays(viewer, host):
     awake = viewer(pictures(host, "teal"))
     awake.add_init_script("""
