@@ -117,10 +117,12 @@ class Panel {
   drawn(figure) {
     const image = new Image();
     image.alt = ""; // the figure has a name
-    image.onerror = () => {
+    image.onerror = async () => {
       image.remove();
       figure.hidden = true;
-      this.api.tell(this.node.querySelector(".problem"), new this.api.ApiError(0));
+      const { page, ApiError, tell } = this.api;
+      const why = await page(image.src).then(() => new ApiError(0), (error) => error);
+      tell(this.node.querySelector(".problem"), why); // an image cannot tell itself
     };
     image.src = figure.dataset.src;
     return image;

@@ -822,6 +822,23 @@ def test_a_qr_code_is_shown_and_the_share_sheet_is_offered_where_there_is_one(
     assert code in editor.evaluate("got.url")
 
 
+@pytest.mark.parametrize(
+    ("act", "why"),
+    [
+        (lambda context: context.clear_cookies(), "You are no longer signed in."),
+        (lambda context: context.set_offline(True), "There is no connection"),
+    ],
+    ids=["signed out", "offline"],
+)
+def test_why_there_is_no_qr_code_is_said(live, person, owner, act, why):
+    owner.share(owner.session)
+    editor = open_editor(live, person, owner)
+    editor.expected += ["ERR_", "/qr/"]
+    act(editor.context)
+    menu(editor, "Link for everyone", "QR code")
+    expect(editor.locator("#share .problem:visible")).to_contain_text(why)
+
+
 # ------------------------------------------------------------------------------ numbers
 
 
