@@ -56,5 +56,5 @@ lock: .venv/dev
 programs:
 	@which $(PROGRAMS) >/dev/null || test "$$(id -u)" != 0 || { $(call apt,$(PACKAGES)); }
 
-apt = { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-	apt-get install -q -y --no-install-recommends $(1); }
+apt = { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+	--no-upgrade --no-install-recommends $(1); }
