@@ -638,7 +638,7 @@ def test_a_session_deleted_under_fire_stays_deleted(live, live_world):
         headers, cookies = {"User-Agent": PERSON}, dict(who.cookies) if who else {}
         url = live.url + path
         answer = requests.request(
-            method, url, headers=headers, cookies=cookies, json=body, timeout=10
+            method, url, headers=headers, cookies=cookies, json=body, timeout=30
         )
         return answer.status_code
 

@@ -112,7 +112,7 @@ def test_the_images_steps_make_a_service_that_answers_and_stops(
     with service:
         wait_for(is_healthy, 60, "the health check")  # nothing is compiled yet
         for path in ("/", "/api/openapi.json", "/static/app.css"):
-            answer = requests.get(url + path, headers={"User-Agent": PERSON}, timeout=5)
+            answer = requests.get(url + path, headers={"User-Agent": PERSON}, timeout=9)
             assert answer.ok, path
         service.signal(signal.SIGTERM)
         assert service.process.wait(60) == 0

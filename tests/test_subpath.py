@@ -178,21 +178,21 @@ def test_behind_the_same_nginx(tmp_path):
             tmp_path, redis.url, port, wait=False,
             PUBLIC_URL=public_url, TRUSTED_PROXIES="1",
         ) as service:  # fmt: skip
-            wait_for(lambda: requests.get(f"{public_url}/healthz", timeout=5).ok)
+            wait_for(lambda: requests.get(f"{public_url}/healthz", timeout=30).ok)
             owner = Client(public_url)
             owner.sign_up()
             code = owner.share(owner.make_session())
-            page = requests.get(f"{public_url}/shared/{code}", timeout=5)
+            page = requests.get(f"{public_url}/shared/{code}", timeout=30)
             assert page.status_code == 200
             for address in addresses(page.text):
                 if "/static/" in address:
                     full = urljoin(public_url, address)
-                    kept = requests.get(full, timeout=5).headers["Cache-Control"]
+                    kept = requests.get(full, timeout=30).headers["Cache-Control"]
                     assert kept == "public, max-age=31536000"
             log = (nginx.folder / "joip-share.log").read_text()
             assert '"route":"/joip/shared/:code"' in log
             assert code not in log
-            outside = requests.get(f"{nginx.url}/shared/{code}", timeout=5)
+            outside = requests.get(f"{nginx.url}/shared/{code}", timeout=30)
             assert outside.status_code == 404
             service.kill()
 
