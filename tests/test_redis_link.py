@@ -187,6 +187,7 @@ def test_where_redis_does_nothing_its_own_name_for_that_is_told(server, redis, n
     with OUTAGES[name](redis):
         for command in READS:
             assert kind(link.execute, *command) == name
+    wait_for(lambda: answers(link))
     assert link.execute_many(READS) == [None, [None]]
 
 
@@ -211,7 +212,7 @@ def test_a_server_that_is_loading_says_so(tmp_path):
             wait_for(lambda: after.client.info("persistence")["loading"])
             assert kind(link.execute, "GET", "filler:1") == "LOADING"
             after.client.config_set("key-load-delay", 0)
-            wait_for(after.client.ping)
+            wait_for(lambda: answers(link))
             assert link.execute("STRLEN", "filler:1") == 1024
 
 
@@ -527,8 +528,8 @@ def test_what_is_durable_is_on_a_replica_or_raises(tmp_path):
         RedisServer(tmp_path, "--repl-diskless-sync-delay", "0") as master,
         RedisServer(tmp_path, "--replicaof", f"127.0.0.1 {master.port}") as replica,
     ):
-        wait_for(lambda: master.client.set("a", 1) and master.client.wait(1, 100))
         link = link_to(master, wait=1)
+        wait_for(lambda: answers(link, durably=True))
         assert link.execute_many([COUNT(["n"]), ("GET", "n")], durable=True) == [
             1,
             b"1",
@@ -543,6 +544,7 @@ def test_what_is_durable_is_on_a_replica_or_raises(tmp_path):
             assert link.execute("GET", "n") == b"2"
             with link.deadline(0.5):
                 assert kind(link.execute_many, [("GET", "n")], True) == "NotReplicated"
+        wait_for(lambda: answers(link, durably=True))
         assert link.execute_many([("GET", "n")], durable=True) == [b"2"]
         assert kind(link_to(master, wait=2).execute_many, [("GET", "n")], True) == (
             "NotReplicated"
