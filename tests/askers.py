@@ -50,6 +50,7 @@ class Askers:
     ) -> None:
         self.link, self.seconds, self.durable = link, seconds, durable
         self.kinds: Counter[str] = Counter()
+        self._known = self.kinds.copy()  # those of before the last wait was over
         self.wrong: list[Any] = []
         self.acknowledged: list[str] = []
         self._name = uuid.uuid4().hex
@@ -88,13 +89,14 @@ class Askers:
         self.kinds[""] += 1
 
     def wait_for(self, *kinds: str, times: int = 1) -> None:
-        """Wait until something of these kinds has come so many times more."""
+        """Wait until something of these kinds has come so many times since the last
+        wait: what hurts may have begun a while before, on a machine that is busy."""
 
         def count() -> int:
-            return sum(self.kinds[kind] for kind in kinds)
+            return sum(self.kinds[kind] - self._known[kind] for kind in kinds)
 
-        before = count()
-        wait_for(lambda: count() >= before + times, what=f"{kinds} in {self.kinds}")
+        wait_for(lambda: count() >= times, what=f"{kinds} in {self.kinds}")
+        self._known = self.kinds.copy()
 
     def go_on(self) -> None:
         """Wait until they have been answered again and again."""

@@ -112,9 +112,9 @@ def test_nobody_gets_anothers_reply_when_connections_are_cut_off(sentinels):
 
 
 def test_nobody_gets_anothers_reply_from_a_master_that_hangs(sentinels):
-    master, _ = leader(sentinels)
     with Askers(connect(RedisUrl.parse(sentinels.url))) as askers:
         for _ in range(3):
+            master, _ = leader(sentinels)  # another one, where they took it for dead
             askers.go_on()
             with hung(master):
                 askers.wait_for("TimeoutError")
