@@ -212,8 +212,8 @@ def new_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise SystemExit(f"serve: {error}") from None
+    except (OSError, UnicodeError) as error:  # the latter for what no name can be
+        raise SystemExit(f"serve: HOST or PORT will not do: {error}") from None
 
 
 def notify(state: str) -> None:
@@ -243,7 +243,7 @@ def run(app: JoipShare, listener: socket.socket) -> None:
 def main() -> None:
     """Serve Joip Share as the environment says."""
     app = joip_share.create_app()
-    host = os.environ.get("HOST", "127.0.0.1")
+    host = os.environ.get("HOST") or "127.0.0.1"  # empty: not given, as any setting
     listener = handed_over_socket() or new_socket(host, app.settings.port)
     gc.freeze()  # what is made by now stays, and need not be looked through again
     run(app, listener)

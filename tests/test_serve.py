@@ -70,8 +70,16 @@ def test_a_setting_that_is_missing_or_wrong_stops_the_start_with_one_line(
 def test_a_port_that_is_taken_stops_the_start_with_one_line(service, redis_url):
     settings = {"REDIS_URL": redis_url, "PUBLIC_URL": "http://example.org"}
     said = start(**settings, PORT=str(service.port)).splitlines()
-    assert re.fullmatch(r"serve: .*Address already in use.*", said[-1])
-    assert "Traceback" not in said
+    assert re.fullmatch(r"serve: .*PORT.*Address already in use.*", said[-1])
+    assert not any("Traceback" in line for line in said)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:80", "[::1]", "http://here", "h" * 70])
+def test_a_host_that_is_no_address_stops_the_start_with_one_line(redis_url, host):
+    settings = {"REDIS_URL": redis_url, "PUBLIC_URL": "http://example.org"}
+    said = start(**settings, HOST=host, PORT=str(free_port())).splitlines()
+    assert said[-1].startswith("serve: HOST ")
+    assert not any("Traceback" in line for line in said)
 
 
 def test_several_sockets_stop_the_start_with_one_line(redis_url):
@@ -107,6 +115,8 @@ def test_it_listens_on_this_machine_only_unless_told_otherwise(
     tmp_path, service, redis_url
 ):
     assert not listens("127.0.0.2", service.port)
+    with Service(tmp_path, redis_url, HOST="") as unset:
+        assert not listens("127.0.0.2", unset.port)
     with Service(tmp_path, redis_url, HOST="0.0.0.0") as other:
         assert listens("127.0.0.2", other.port)
 
