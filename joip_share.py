@@ -1948,6 +1948,7 @@ KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPT
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 NO_ROUTE = "(none)"
 UNLOGGED = frozenset(("/healthz", "/readyz"))
+DIRECT = UNLOGGED | {"/metrics"}  # what is asked of each process, past the proxy
 
 
 def before_request() -> None:
@@ -1990,8 +1991,7 @@ def refuse_cross_site(environ: Mapping[str, Any], own_origin: str) -> None:
 def warn_of_proxies(environ: Mapping[str, Any]) -> None:
     """Once, where the number of trusted proxies and what arrives do not go together."""
     warning = visits.proxy_warning(environ, settings().trusted_proxies)
-    # Whoever asks after our health may come past the proxy.
-    if warning and (not settings().trusted_proxies or request.path not in UNLOGGED):
+    if warning and (not settings().trusted_proxies or request.path not in DIRECT):
         application().warned_of_proxies = True
         log.warning(warning)
 
