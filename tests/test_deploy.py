@@ -86,7 +86,14 @@ def test_the_file_of_secrets_is_private_from_its_first_byte(tmp_path):
         assert file.stat().st_mode & 0o777 == 0o600
     settings = dict(line.split("=", 1) for line in file.read_text().splitlines())
     assert settings.keys() == {"REDIS_URL", "PUBLIC_URL", "TRUSTED_PROXIES"}
-    assert settings["REDIS_URL"].startswith("redis://joip-share:")
+    assert settings["REDIS_URL"].startswith("'redis://joip-share:")
+    # systemd and the shell of README's commands read the same, whatever is put there
+    odd = 's&cr$t;`#*"\\'
+    file.write_text(file.read_text().replace("PASSWORD", odd))
+    read = f'. {file}; printf %s "$REDIS_URL"'
+    said = subprocess.run(["/bin/sh", "-c", read], check=True, capture_output=True)
+    url = settings["REDIS_URL"].strip("'").replace("PASSWORD", odd)
+    assert (said.stdout.decode(), said.stderr) == (url, b"")
 
 
 def test_the_readmes_way_gives_a_command_the_units_settings(tmp_path, redis_server):
