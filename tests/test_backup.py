@@ -1,5 +1,6 @@
 """The README's way to back up and to restore, with deploy/redis.conf as it stands."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -88,6 +89,55 @@ def test_a_backup_is_restored_under_the_shipped_configuration(tmp_path, shipped)
         assert check(server)[0] == 0
         preview = Client(service.url).get(f"/api/shared/{code}/preview")
         assert preview.json()["title"] == "Lisbon"
+
+
+def as_written(pattern, **here):
+    """A command of the page on operations, with what is different here."""
+    [line] = re.findall(pattern, (ROOT / "docs" / "operations.md").read_text(), re.M)
+    for written, instead in here.items():
+        assert written in line
+        line = line.replace(written, str(instead))
+    return line
+
+
+@pytest.mark.parametrize(
+    ("pattern", "written", "folder"),
+    [
+        (r"^    0 3 \* \* \* (.*)$", "redis-cli", "/var/backups"),
+        (r"^    (.* > )backup.rdb$", "docker compose exec -T redis redis-cli", None),
+    ],
+)
+def test_a_backup_is_for_nobody_elses_eyes(tmp_path, shipped, pattern, written, folder):
+    shipped.client.set("a", "key")
+    here = {written: f"redis-cli -p {shipped.port}"}
+    here |= {folder: tmp_path, r"\%": "%"} if folder else {"> ": f"> {tmp_path}/a.rdb"}
+    line = f"umask 022; {as_written(pattern, **here)}"
+    subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True)
+    [backup] = tmp_path.glob("*.rdb")
+    assert backup.stat().st_mode & 0o777 == 0o600
+    subprocess.run([need("redis-check-rdb"), backup], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_compose_restores_over_is_kept(tmp_path, shipped, is_whole):
+    shipped.client.set("a", "key")
+    backup = back_up(shipped, tmp_path)
+    shipped.client.set("another", "key")
+    shipped.stop()
+    if not is_whole:
+        backup.write_bytes(backup.read_bytes()[:-9])
+    volume = shipped.log.parent
+    here = {"/from/backup.rdb": backup, "/from": ROOT, "/data": volume}
+    script = as_written(r"^        '(.*restore.sh.*)'$", **here)
+    done = subprocess.run(["/bin/sh", "-c", script], check=False, capture_output=True)
+    assert (done.returncode == 0) == is_whole
+    if is_whole:
+        with ShippedRedis(volume) as server:
+            assert server.client.keys() == [b"a"]
+        (volume / "appendonlydir").rename(tmp_path / "restored")
+    (volume / "old").rename(volume / "appendonlydir")
+    with ShippedRedis(volume) as server:
+        assert {*server.client.keys()} == {b"a", b"another"}
 
 
 def test_a_backup_under_load_has_all_that_was_acknowledged_before_it(tmp_path, shipped):
