@@ -1,5 +1,6 @@
 """What deploy/ gives to systemd and Redis, tried with their own tools."""
 
+import os
 import re
 import subprocess
 import sys
@@ -51,6 +52,16 @@ def analyze(folder, *arguments):
 def test_systemd_finds_nothing_wrong_with_the_units(units):
     instances = [f"./{name.replace('@', '@0')}" for name in UNITS]
     assert analyze(units, "verify", *instances) == ""
+
+
+def test_an_instance_without_a_core_opens_no_socket_at_which_people_would_wait(units):
+    cores = os.sched_getaffinity(0)
+    for name in UNITS:
+        condition = re.search("^ConditionCPUs=.*$", (units / name).read_text(), re.M)[0]
+        for instance in (*range(len(cores)), len(cores)):
+            asked = condition.replace("%i", str(instance))
+            done = subprocess.run([need("systemd-analyze"), "condition", asked])
+            assert (done.returncode == 0) == (instance < len(cores))
 
 
 def test_systemd_finds_the_service_well_locked_in(units):
