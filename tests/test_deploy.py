@@ -155,6 +155,23 @@ def shipped(tmp_path_factory):
         yield server
 
 
+def test_the_passwords_of_redis_stand_in_a_copy_that_others_cannot_read(tmp_path):
+    """As deploy/redis.conf says in its head."""
+    text = (DEPLOY / "redis.conf").read_text().replace("/etc/redis", str(tmp_path))
+    command = re.search(r"^#   (install .*)$", text, re.M)[1]
+    command = command.replace("-o redis -g redis ", "")  # there may be nobody so called
+    subprocess.run(["/bin/sh", "-c", f"umask 0; {command}"], cwd=ROOT, check=True)
+    copy = tmp_path / "joip-share.conf"
+    assert copy.stat().st_mode & 0o777 == 0o640
+    main = tmp_path / "redis.conf"
+    main.write_text(re.search(r"^#   (include .*)$", text, re.M)[1])
+    options = ["--port", str(port := free_port()), "--dir", str(tmp_path)]
+    with Process([need("redis-server"), str(main), *options], tmp_path / "log"):
+        client = redis.Redis(port=port, protocol=2)
+        wait_for(client.ping, what="redis-server")
+        assert "joip-share" in client.acl_users()
+
+
 def refused(server):
     """What the ACL has refused: the commands."""
     return {entry["object"] for entry in server.client.acl_log()}
