@@ -208,7 +208,8 @@ def test_the_redis_of_compose_starts_with_its_command(tmp_path):
 
 
 @pytest.mark.parametrize("upstream", ["upstream.conf", "upstream-two.conf"])
-def test_the_nginx_of_compose_takes_its_configuration(tmp_path, upstream):
+@pytest.mark.parametrize("behind_tls", [False, True])
+def test_the_nginx_of_compose_takes_its_configuration(tmp_path, upstream, behind_tls):
     folder = tmp_path / "nginx"
     shutil.copytree(ROOT / "deploy" / "joip-share", folder / "joip-share")
     for source, target in mounts("nginx"):
@@ -217,6 +218,12 @@ def test_the_nginx_of_compose_takes_its_configuration(tmp_path, upstream):
     shutil.copy(
         ROOT / "deploy" / "compose" / upstream, folder / "joip-share" / "upstream.conf"
     )
+    site = folder / "joip-share" / "site.conf"
+    if behind_tls:
+        lines = r"^# ((?:set_)?real_ip_.*;)$"
+        site.write_text(re.sub(lines, r"\1", site.read_text(), flags=re.M))
+        gateway = COMPOSE["networks"]["outside"]["ipam"]["config"][0]["gateway"]
+        assert f"\nset_real_ip_from {gateway};\n" in site.read_text()
     (folder / "nginx.conf").write_text(
         f"pid {folder}/nginx.pid; error_log stderr; events {{}}\n"
         f"http {{ include {ROOT}/deploy/nginx.conf; }}\n"
