@@ -12,6 +12,7 @@ import passwords
 from clock import today
 from inputs import MediaInput, NewSession
 from records import flat
+from redis_link import ConfigError
 from store import Store
 
 EMAIL, PASSWORD = "demo@example.com", "demo-password"
@@ -19,8 +20,11 @@ CAPTIONS = ("Dawn", "Morning", "Noon", "Dusk", "Night")
 SITES = {"chat.example": 5, "news.example": 3, "forum.example": 2, "blog.example": 1}
 
 
-def memory() -> Any:
-    """A Redis in this process's memory, which production does not need."""
+def memory(wait: int) -> Any:
+    """A Redis in this process's memory, which production does not need. Raises
+    ConfigError where replicas are to be waited for."""
+    if wait:
+        raise ConfigError("REDIS_WAIT needs a REDIS_URL: memory has no replicas")
     import fakeredis
 
     return fakeredis.FakeStrictRedis()

@@ -2179,7 +2179,7 @@ def main() -> None:
 
     try:
         settings = Settings.from_env(os.environ)
-        redis = None if settings.redis_url else demo.memory()
+        redis = None if settings.redis_url else demo.memory(settings.redis_wait)
         app = create_app(settings, redis)
     except ConfigError as error:
         raise SystemExit(f"joip_share: {error}") from None

@@ -239,6 +239,15 @@ def test_with_a_redis_the_try_out_makes_no_demo(tmp_path, redis_server, real_red
         assert len(real_redis.keys("user:{*}")) == 1
 
 
+def test_the_try_out_has_no_replicas_to_wait_for_and_says_so_in_one_line():
+    run = subprocess.run(
+        [sys.executable, "joip_share.py"], cwd=ROOT, capture_output=True, text=True,
+        env={"PORT": str(free_port()), "REDIS_WAIT": "1"}, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert re.fullmatch(r"joip_share: REDIS_WAIT [^\n]+\n", run.stdout + run.stderr)
+
+
 def test_a_port_that_is_taken_is_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
