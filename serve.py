@@ -26,6 +26,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask, WSGITask
 
 import joip_share
+import openapi
 from headers import JSON, NO_STORE, NOSNIFF
 from joip_share import JoipShare
 from problems import Problem, code_of
@@ -240,11 +241,23 @@ def run(app: JoipShare, listener: socket.socket) -> None:
     server.run()
 
 
+def read_files(app: JoipShare) -> None:
+    """Read what answers are made of: `git pull` brings files of the next version, which
+    this one must not take up before it is replaced."""
+    for template in app.jinja_env.list_templates():
+        app.jinja_env.get_template(template)
+    for file in os.scandir(str(app.static_folder)):
+        if file.is_file():
+            app.asset(file.name)
+    openapi.document(app.settings.public_url, app.settings.cookie_name)
+
+
 def main() -> None:
     """Serve Joip Share as the environment says."""
     app = joip_share.create_app()
     host = os.environ.get("HOST") or "127.0.0.1"  # empty: not given, as any setting
     listener = handed_over_socket() or new_socket(host, app.settings.port)
+    read_files(app)
     gc.freeze()  # what is made by now stays, and need not be looked through again
     run(app, listener)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,33 @@ def test_the_log_tells_the_version_and_the_address(service):
     lines = [json.loads(line) for line in service.said().splitlines()]
     words = f"Joip Share {joip_share.__version__} on 127.0.0.1:{service.port}"
     assert words in [line["message"] for line in lines]
+
+
+def test_a_new_version_on_the_disk_changes_nothing_before_the_restart(
+    tmp_path, redis_url
+):
+    """As after the README's `git pull`, until `systemctl restart`."""
+    folder = tmp_path / "clone"
+    for part in ("lua", "static", "templates"):
+        shutil.copytree(ROOT / part, folder / part)
+    for file in (*ROOT.glob("*.py"), ROOT / "openapi.yaml"):
+        shutil.copy(file, folder)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    environ = {"REDIS_URL": redis_url, "PUBLIC_URL": url, "PORT": str(port)}
+    command = [sys.executable, "serve.py"]
+    with Process(command, tmp_path / "log", cwd=folder, env=environ):
+        client = Client(url)
+        wait_for(lambda: client.get("/healthz").ok)
+        for file in (*folder.glob("templates/*"), folder / "openapi.yaml"):
+            file.write_text("{{ what.is.this }}: [")
+        shutil.rmtree(folder / "static")
+        for path in ("/", "/login", "/register", "/api/openapi.json"):
+            assert client.get(path).status_code == 200, path
+        assert client.get("/nowhere").status_code == 404
+        client.sign_up()
+        editor = f"/sessions/{client.make_session()}"
+        for path in ("/", "/account", "/referrals", editor):
+            assert client.get(path).status_code == 200, path
 
 
 def listens(host, port):
