@@ -53,6 +53,17 @@ def test_the_readme_names_every_setting():
     assert {*named} == {*fields, "HOST"}
 
 
+def test_who_comes_from_version_1_is_told_what_else_is_new_than_the_code():
+    first = {"REDIS_URL", "PUBLIC_URL", "PORT", "KEY_PREFIX", "TRUSTED_PROXIES"}
+    first.add("RATELIMIT_ENABLED")
+    new = {*joip_share.Settings.__struct_encode_fields__, "HOST"} - first
+    told = text_of("CHANGELOG.md").partition("that are new:")[2].partition("Gone:")[0]
+    assert {*re.findall("`([A-Z_]+)`", told)} == new
+    upgrade = text_of("docs/operations.md").partition("## Upgrade\n")[2]
+    for unit in ROOT.glob("deploy/joip-share@.*"):  # version 1 has no socket
+        assert unit.suffix[1:] in upgrade.partition("\n## ")[0]
+
+
 def test_where_things_stand_names_all_that_there_is_and_nothing_else():
     listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
     there = {re.sub("/.*", "/", path) for path in listed.splitlines()}
