@@ -211,10 +211,11 @@ def test_the_redis_of_compose_starts_with_its_command(tmp_path):
 @pytest.mark.parametrize("behind_tls", [False, True])
 def test_the_nginx_of_compose_takes_its_configuration(tmp_path, upstream, behind_tls):
     folder = tmp_path / "nginx"
-    shutil.copytree(ROOT / "deploy" / "joip-share", folder / "joip-share")
-    for source, target in mounts("nginx"):
-        if source.is_file() and "joip-share/" in target:
-            shutil.copy(source, folder / "joip-share")
+    inside = {path: source for source, path in mounts("nginx") if "/nginx/" in path}
+    shutil.copytree(inside.pop("/etc/nginx/joip-share"), folder / "joip-share")
+    (folder / "conf.d").mkdir()
+    for path, source in inside.items():
+        shutil.copy(source, folder / path.removeprefix("/etc/nginx/"))
     shutil.copy(
         ROOT / "deploy" / "compose" / upstream, folder / "joip-share" / "upstream.conf"
     )
@@ -224,11 +225,18 @@ def test_the_nginx_of_compose_takes_its_configuration(tmp_path, upstream, behind
         site.write_text(re.sub(lines, r"\1", site.read_text(), flags=re.M))
         gateway = COMPOSE["networks"]["outside"]["ipam"]["config"][0]["gateway"]
         assert f"\nset_real_ip_from {gateway};\n" in site.read_text()
-    (folder / "nginx.conf").write_text(
-        f"pid {folder}/nginx.pid; error_log stderr; events {{}}\n"
-        f"http {{ include {ROOT}/deploy/nginx.conf; }}\n"
-    )
+    main = folder / "nginx.conf"
+    text = main.read_text()
+    main.write_text(text.replace("user nginx;", "").replace("/run/", f"{tmp_path}/"))
     subprocess.run([need("nginx"), "-t", "-p", folder, "-c", "nginx.conf"], check=True)
+
+
+def test_the_nginx_of_compose_has_room_for_slow_clients():
+    """As deploy/nginx.conf asks for in its head."""
+    head = (ROOT / "deploy" / "nginx.conf").read_text().partition("\nupstream")[0]
+    [main] = [source for source, path in mounts("nginx") if path.endswith("nginx.conf")]
+    for directive in re.findall(r"`(worker_\w+ \d+;)`", head):
+        assert directive in main.read_text()
 
 
 def test_the_upstreams_of_compose_are_its_services_addresses():
