@@ -248,3 +248,5 @@ def test_the_upstreams_of_compose_are_its_services_addresses():
         text = (ROOT / "deploy" / "compose" / f"{file}.conf").read_text()
         servers = [line.split()[1] for line in text.splitlines() if line[0] != "#"]
         assert servers == [f"{address}:8000" for address in wanted]
+    monitoring = (ROOT / "docs" / "operations.md").read_text()  # no port leads there
+    assert {*re.findall(r"172[\d.]+(?=:8000)", monitoring)} == {*addresses}
