@@ -63,12 +63,27 @@ def test_the_try_outs_links_name_the_address_it_listens_on():
         ("https://example.org/", "", True),
         ("http://example.org:8080/a/b-c", "/a/b-c", False),
         ("http://[::1]:8000", "", False),
+        ("https://share.example.org.", "", True),
     ],
 )
 def test_public_url_gives_path_and_security(url, path, secure):
     settings = parsed(PUBLIC_URL=url)
     assert (settings.path, settings.secure) == (path, secure)
     assert settings.public_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("given", "browsers"),
+    [
+        ("HTTPS://Example.ORG:443/Joip/", "https://example.org/Joip"),
+        ("http://example.org:0080", "http://example.org"),
+        ("http://127.1:8000", "http://127.0.0.1:8000"),
+        ("http://[0:0::0:1]:8000/a", "http://[::1]:8000/a"),
+    ],
+)
+def test_public_url_is_kept_as_browsers_write_it(given, browsers):
+    """Else they would be taken for another site by their `Origin`."""
+    assert parsed(PUBLIC_URL=given).public_url == browsers
 
 
 @pytest.mark.parametrize(
@@ -108,7 +123,12 @@ def test_every_kind_of_redis_url_is_taken(url):
             'http://a"b', "http://<b>", "http://[::1", "http://host/a/../b",
         )],
         *[("PUBLIC_URL", f"http://host{more}") for more in (
-            "/\n", "\t", "/a\nb", "?", "#", "/a//b", "..org", "\x00",
+            "/\n", "\t", "/a\nb", "?", "#", "/a//b", "..org", "\x00", "[::1]",
+            ".org[::1]:80", ":80[::1]", ":0", "/.", "/a/..", "\\a", ".1.2",
+        )],
+        *[("PUBLIC_URL", value) for value in (
+            "http:host", "http:///host", "http://[v1.a]", "http://[::1]host",
+            "http://[::g]", "http://.", "http://1.2.3.4.5", "http://bücher.example",
         )],
         *[("PORT", value) for value in ("0", "65536", "-1", "8e3", "٨٠٠٠", "http")],
         *[("RATELIMIT_ENABLED", value) for value in ("2", "-1", "maybe", "true")],
