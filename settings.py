@@ -72,7 +72,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
 
     def _check_auth_url(self) -> None:
         wrong = ConfigError("AUTH_URL must be an http or https URL")
-        if re.search(r"[\s\x00-\x1f]", self.auth_url):  # a parser drops some of them
+        # The parser drops blanks, and adds slashes, which as a redirect lead elsewhere.
+        if not re.fullmatch(r"(?i)https?://(?!/)[^\s\x00-\x1f]+", self.auth_url):
             raise wrong
         try:
             web_url("AUTH_URL", self.auth_url)

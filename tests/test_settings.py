@@ -134,7 +134,7 @@ def test_every_kind_of_redis_url_is_taken(url):
         *[("RATELIMIT_ENABLED", value) for value in ("2", "-1", "maybe", "true")],
         *[("AUTH_URL", value) for value in (
             "nowhere", "/login", "ftp://sso", "https://sso/\n", " https://sso/",
-            "https://s\tso/", "https://sso/?a b",
+            "https://s\tso/", "https://sso/?a b", "https:sso", "https:/sso", "https:///s",
         )],
         *[("REGISTRATION", value) for value in ("Open", "none", "open,closed")],
         *[("REDIS_WAIT", value) for value in ("-1", "17", "one")],
