@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 COMMON := redis-server redis-sentinel nginx chromium chromium-headless-shell \
-	prometheus openssl
+	prometheus openssl jq
 PROGRAMS := $(COMMON) systemd-analyze systemd-socket-activate
 PACKAGES := $(COMMON) systemd
 # The tests that need no server, for `make test-pythons`.

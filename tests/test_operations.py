@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -450,6 +451,19 @@ def test_all_that_a_running_service_writes_is_json(live):
 
 
 # The process and its place in the system
+
+
+def test_the_journal_is_read_as_the_documents_say():
+    """With what systemd says of the service, and what a refused start says."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [line] = re.findall(r"^    journalctl .*\| jq (.*)$", page, re.M)
+    log = 'Started joip-share@0.service.\njoip_share: PORT must be …\n{"status":200}\n'
+    read = subprocess.run(
+        [need("jq"), "-c", *shlex.split(line)], input=log, check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    said = [json.loads(each) for each in read.stdout.splitlines()]
+    assert said == [*log.splitlines()[:2], {"status": 200}]
 
 
 def test_an_answer_does_not_name_the_server(live):
