@@ -229,6 +229,8 @@ class ShareRequest(Input):
             self.email = self.email.strip()
         if self.label is not None:
             self.label = normalized(self.label.strip())
+            if len(self.label) > 60:  # some letters become two: U+095E
+                raise FieldError("label", "must have at most 60 characters")
 
 
 class SessionCopy(Input):
@@ -250,7 +252,10 @@ class Seen(Struct):
 
 
 def check_password(password: str) -> None:
-    """Raises FieldError for one of the commonest passwords."""
+    """Raises FieldError for a password that is too short once it is normalized, and for
+    one of the commonest."""
+    if len(password) < 8:
+        raise FieldError("password", "must have at least 8 characters")
     if password.lower() in common_passwords():
         raise FieldError("password", "is one of the commonest: choose another one")
 

@@ -134,6 +134,7 @@ def test_a_label_is_kept_as_given(world, label):
 BAD = [
     ("label", {"label": ""}), ("label", {"label": " "}), ("label", {"label": "x" * 61}),
     ("label", {"label": "two\nlines"}), ("label", {"label": "\u202e"}),
+    ("label", {"label": "\u095e" * 31}),  # it would be told as 62 characters
     ("label", {"label": 1}), ("email", {"email": ""}), ("email", {"email": "x"}),
     ("email", {"email": "x@"}), ("email", {"email": "a@b, c@d"}),
     ("email", {"email": 1}), ("email", {"email": "x" * 250 + "@b.cd"}),

@@ -51,6 +51,19 @@ def test_a_password_is_the_same_however_its_letters_are_composed(
     assert visitor.patch("/api/auth/user", json=change).status_code == 200
 
 
+@pytest.mark.parametrize("short", ["\u00e9" * 7, "e\u0301" * 7])
+def test_a_short_password_is_refused_however_its_letters_are_composed(owner, short):
+    asked = [
+        ("POST", "/api/register", {"email": EMAIL, "password": short}),
+        ("PATCH", "/api/auth/user", {"password": short, "currentPassword": PASSWORD}),
+    ]
+    for method, path, body in asked:
+        answer = owner.open(path, method, json=body)
+        assert answer.status_code == 400, answer.text
+        told = [{"field": "password", "message": "must have at least 8 characters"}]
+        assert answer.json["details"] == told
+
+
 def test_what_looks_alike_and_is_another_letter_is_another_password(
     visitor, new_visitor
 ):
