@@ -857,7 +857,9 @@ def visitor() -> bytes:
 
 def visit(owner_sees_paused: bool = False) -> Visit:
     """This request as the counters see it; asks for the login only if a cookie came."""
-    environ, viewer = wsgi_environ(), current_user_id() or ""
+    environ, viewer = wsgi_environ(), ""
+    with contextlib.suppress(StoreRefusesWrites):  # a newcomer's account: they look on
+        viewer = current_user_id() or ""
     reason = visits.exclusion(environ)
     if reason != "bot" and not visits.is_navigation(environ):
         return Visit(viewer, owner_sees_paused=owner_sees_paused)
@@ -1889,12 +1891,7 @@ def oembed_limit(name: str) -> int:
     return int(given) if re.fullmatch(r"[0-9]{1,9}", given) else MAX_ID
 
 
-ROOT_FILES = (
-    "favicon.ico",
-    "robots.txt",
-    "manifest.webmanifest",
-    "apple-touch-icon.png",
-)
+ROOT_FILES = "favicon.ico", "robots.txt", "manifest.webmanifest", "apple-touch-icon.png"
 
 
 @pages.get(f"/<any{ROOT_FILES}:name>")

@@ -230,6 +230,27 @@ def test_who_is_signed_in_elsewhere_already_is_credited_by_their_first_request(
 OWNERS = ("owner", "other")
 
 
+@pytest.mark.parametrize("path", ["/shared/{code}", "/api/shared/{code}/preview"])
+def test_a_full_redis_shows_newcomers_a_preview_and_the_next_look_makes_their_account(
+    real_redis, path
+):
+    app = application(real_redis)
+    script, owner = Visitor(app), through_the_proxy("owner@example.com")
+    new = {"title": "A walk"}
+    made = script.post("/api/sessions", json=new, headers=owner).json["id"]
+    shared = script.post(f"/api/sessions/{made}/share", headers=owner).json
+    link = path.format(code=shared["shareCode"])
+    try:
+        real_redis.config_set("maxmemory", 1)
+        page = Visitor(app).get(link, headers=through_the_proxy())
+        assert (page.status_code, "A walk" in page.text) == (200, True)
+        assert Visitor(app).get("/", headers=through_the_proxy()).status_code == 503
+    finally:
+        real_redis.config_set("maxmemory", 0)
+    assert Visitor(app).get(link, headers=through_the_proxy()).status_code == 200
+    assert who(app, through_the_proxy()) == ADA
+
+
 def test_a_link_by_email_is_played_by_who_the_proxy_says_has_it(app):
     owner, guest = through_the_proxy("owner@example.com"), through_the_proxy()
     script, new = Visitor(app), {"title": "A walk"}
