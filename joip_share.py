@@ -1644,7 +1644,7 @@ def register_page() -> Any:
 
 def entrance(template: str, problem: Problem | None = None) -> Any:
     """The page to sign in or register, and what was wrong with the last try there."""
-    if current_account() is not None:
+    if problem is None and current_account() is not None:
         return flask.redirect(safe_next(), 303)
     if settings().auth_header:
         return flask.redirect(sign_in_url(safe_next()), 303)

@@ -364,6 +364,24 @@ def test_a_form_is_checked_as_the_api_is_and_keeps_what_was_typed(
     assert stranger.post(f"/api{path}", json=by_api).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("path", "more", "status", "told"),
+    [
+        ("/login", {"password": "a wrong one"}, 401, "Invalid email or password"),
+        ("/register", {}, 409, "already an account"),
+        ("/register", {"password": "short"}, 400, "at least 8 characters"),
+    ],
+)
+def test_a_refused_form_is_told_to_who_signed_in_meanwhile(
+    owner, new_visitor, path, more, status, told
+):
+    """In another tab: going on would be as somebody else than was meant."""
+    new_visitor().sign_up(**ADA)
+    answer = owner.post(path, data=ADA | more | {"next": "/account"})
+    assert (answer.status_code, told in answer.text) == (status, True)
+    assert owner.get("/api/auth/user").json["email"] == "owner@example.com"
+
+
 @pytest.mark.parametrize("path", ["/register", "/login"])
 def test_a_form_of_another_site_is_refused(visitor, path):
     """Also to sign in: else one could be signed in as somebody else unawares."""
