@@ -1649,7 +1649,8 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
     if settings().auth_header:
         return flask.redirect(sign_in_url(safe_next()), 303)
     errors = {d["field"]: d["message"] for d in problem.details} if problem else {}
-    told = "" if problem is None or errors else problem.message
+    at_fields = errors.keys() & {"email", "password", "name"}
+    told = "" if problem is None or at_fields else problem.message
     taken = problem is not None and problem.code == "EMAIL_TAKEN"
     if problem and taken:
         errors, told = {"email": problem.message}, ""
