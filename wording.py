@@ -21,7 +21,7 @@ PLAIN_WORDS = {
     r"Expected `bool`, got .*": "must be true or false",
     r"Expected `array`, got .*": "must be a list",
     r"Expected `object`, got .*": "must be an object",
-    r"Number out of range": "is out of range",
+    r"(?:Number|Integer value) out of range": "is out of range",
     r"Expected `str` matching regex .*": "has the wrong form",
     r"Invalid enum value .*": "is none of the values that it may have",
     r"Object missing required field .*": "is required",

@@ -151,6 +151,13 @@ def test_a_wrong_member_of_a_session_is_named(send, member, value):
         assert detail["message"]
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e400"])
+@pytest.mark.parametrize("member", ["intervalMin", "id"])
+def test_a_number_that_no_machine_holds_is_told_in_plain_words(send, member, number):
+    problem = send(f'{{"title": "x", "{member}": {number}}}')
+    assert problem["message"] == f"{member} is out of range"
+
+
 @pytest.mark.parametrize(
     ("item", "field"),
     [
