@@ -18,8 +18,13 @@ BAD_INTERVALS = "must not be above intervalMax"
 _LINE = r"[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\Z"
 # A line that says something; no look-ahead, for tools make examples of these patterns.
-_BLANK = r"[^\S\x00-\x1f\x7f-\x9f]"
-_VISIBLE = r"[^\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+# What is drawn as nothing (UAX #44, Default_Ignorable_Code_Point) is blank as well.
+_NOTHING = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u2060-\u2065\u206a-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+_BLANK = rf"(?:[^\S\x00-\x1f\x7f-\x9f]|[{_NOTHING}])"
+_VISIBLE = rf"[^\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069{_NOTHING}]"
 _SAID = rf"^{_BLANK}*{_VISIBLE}{_LINE}*\Z"
 
 Email = Annotated[

@@ -127,6 +127,7 @@ NO_SECONDS = (0, -1, 61, 5.0, 5.5, 1e300, 10**400, True, False, "5", None, [], {
     ("member", "value"),
     [
         *values("title", "", "x" * 201, "🌊" * 201, None, 5, True, [], {}),
+        *values("title", " ", "\u200b", "\ufeff \u200d", "\u3164", "\u00ad\u2060"),
         *values("description", "x" * 2001, None, 5, []),
         *values("intervalMin", *NO_SECONDS),
         *values("intervalMax", *NO_SECONDS),
