@@ -792,7 +792,10 @@ def authenticate(given: Credentials) -> Account:
         raise Problem("INVALID_CREDENTIALS")
     enforce(attempts, spend=False)  # a burst of guesses gains nothing
     if is_outdated(account.password):
-        account = _renew_hash(account, given.password)
+        try:
+            account = _renew_hash(account, given.password)
+        except (WrongPassword, UserNotFound):  # another sign-in may have renewed it
+            return authenticate(given)
     store().adopt(account)
     return account
 

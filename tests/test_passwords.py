@@ -101,6 +101,31 @@ def test_an_old_hash_stays_valid_and_is_renewed_at_the_next_sign_in(
     assert owner.get("/api/auth/user").status_code == 200
 
 
+@pytest.mark.parametrize("meanwhile", ["renewed", "changed", "deleted"])
+def test_an_old_hash_that_is_no_more_once_it_is_to_be_renewed(
+    app, owner, new_visitor, monkeypatch, meanwhile
+):
+    """Two browsers may sign in at once, for the first time since version 1."""
+    store(app, owner, generate_password_hash(PASSWORD, OLD[0]))
+    hashing, known = app.passwords.hash, app.store.account(owner.user["id"])
+
+    def act_first(password):
+        monkeypatch.setattr(app.passwords, "hash", hashing)
+        if meanwhile == "renewed":
+            assert sign_in(new_visitor()) == 200
+        elif meanwhile == "changed":
+            store(app, owner, hashing("another one"))
+        else:
+            app.store.delete_account(known)
+        return hashing(password)
+
+    monkeypatch.setattr(app.passwords, "hash", act_first)
+    given = {"email": EMAIL, "password": PASSWORD}
+    answer = new_visitor().post("/api/login", json=given)
+    wanted = (200, None) if meanwhile == "renewed" else (401, "INVALID_CREDENTIALS")
+    assert (answer.status_code, answer.json.get("code")) == wanted
+
+
 @pytest.mark.parametrize("password", ["a wrong one", DECOMPOSED])
 @pytest.mark.parametrize("passes", [1, 2, 3])
 def test_a_wrong_password_costs_as_much_as_for_nobody_however_old_the_hash(
