@@ -10,6 +10,7 @@ from pathlib import Path
 import fakeredis
 import pytest
 import schemathesis
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import joip_share
@@ -137,6 +138,29 @@ def test_every_number_has_bounds_and_every_time_code_and_address_its_form():
         and not told & kind.keys()
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("body", "taken"),
+    [
+        ({}, True),
+        ({"label": "news"}, True),
+        ({"userId": None, "email": None, "label": "news"}, True),
+        ({"userId": None, "email": "ada@example.com", "label": None}, True),
+        ({"userId": None, "email": None, "label": None}, True),
+        ({"userId": None, "email": "ada@example.com", "label": "news"}, False),
+        ({"userId": "x", "label": "news"}, False),
+    ],
+)
+def test_an_audience_fits_the_document_as_it_does_the_service(client, body, taken):
+    """Many a client that is made from the document sends each member, null or not."""
+    asked = BY_ID["shareSession"]["requestBody"]["content"]["application/json"]
+    schema = {"components": DOCUMENT["components"], **asked["schema"]}
+    assert Draft202012Validator(schema).is_valid(body) == taken
+    client.post("/api/register", json=BODIES["register"])
+    made = client.post("/api/sessions", json=BODIES["createSession"]).json["id"]
+    answer = client.post(f"/api/sessions/{made}/share", json=body)
+    assert answer.status_code == (200 if taken else 400)
 
 
 # What Schemathesis cannot provoke: limits, other sites, an absent store.
