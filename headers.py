@@ -36,7 +36,7 @@ PAGE_HEADERS = (
 def common_headers(environ: Mapping[str, Any], is_json: bool) -> list[tuple[str, str]]:
     """The headers that every answer has."""
     headers = [("X-Request-ID", environ["joip_share.id"]), NOSNIFF]
-    path = environ["PATH_INFO"]
+    path = f"/{environ['PATH_INFO'].lstrip('/')}"  # as Werkzeug routes it
     if path.startswith(UNINDEXED):
         headers.append(NO_INDEX)
     if FOR_ANY_SITE.fullmatch(path):

@@ -130,6 +130,24 @@ def test_static_files_are_guarded_and_kept_by_anyone(site, method, path, status)
     assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/shared/{code}", "/shared/nothing", "/api/shared/{code}/preview", "/login"],
+)
+def test_a_slash_too_many_leads_to_the_same_headers(site, path):
+    """Links are put together of parts, and //shared/… opens what /shared/… does."""
+
+    def told(slashes):
+        asked = {"PATH_INFO": f"{slashes}{site.path(path)}"}
+        answer = site.stranger.get("/", environ_overrides=asked)
+        named = dict(answer.headers)
+        del named["X-Request-ID"]
+        return answer.status_code, {name: named[name] for name in sorted(named)}
+
+    assert told("")[1]["X-Robots-Tag"] == "noindex"
+    assert told("/") == told("//") == told("")
+
+
 def test_the_address_of_a_static_file_changes_with_the_file(site):
     page = site.stranger.get("/login").text
     paths = re.findall(r"/static/[^\"]+", page)
