@@ -69,8 +69,9 @@ export class Media {
   load(index, item) {
     if (!this.loads.has(index)) {
       const load = item.type === "video" ? this.#loadVideo(item) : loadImage(item);
-      load.ready.catch(() => {}); // told when its turn comes, if it comes
       this.loads.set(index, load);
+      // Ahead of its turn it may have met a moment without a network: once more then.
+      load.ready.catch(() => this.loads.get(index) === load && this.drop(index));
     }
     return this.loads.get(index).ready;
   }

@@ -8,13 +8,14 @@
 //   pause     it was paused, or goes on
 //   skip      {item, late}: an item is left out, being late or else broken
 //   end       the last item was shown, and it does not repeat
-//   halt      {error}: it cannot go on; an ApiError, EMPTY or BROKEN
+//   halt      {error}: it cannot go on; an ApiError, EMPTY, BROKEN, or status 0: no network
 
 const PATIENCE = 60_000; // ms that a medium may take until it is skipped
 
 export const EMPTY = new Error("There is nothing in this slideshow.");
 export const BROKEN = new Error("Nothing in this slideshow can be loaded.");
 const LATE = new Error("This item takes too long.");
+const OFFLINE = Object.assign(new Error("There is no network."), { status: 0 });
 
 /** The same promise, but rejected with LATE after `ms`. */
 function within(ms, promise) {
@@ -197,10 +198,12 @@ export class Show extends EventTarget {
     }
   }
 
+  /** Go on without an item; not where the network is gone, for then so are all others. */
   #leaveOut(index, item, late) {
     this.media.drop(index);
+    if (!navigator.onLine) return this.#stop("halt", { error: OFFLINE });
     if (!late) this.media.broken.add(index);
-    this.#tell("skip", { item, late });
+    return this.#tell("skip", { item, late });
   }
 
   get #isHopeless() {
@@ -222,6 +225,7 @@ export class Show extends EventTarget {
   #events(item, index) {
     const leave = (late) => {
       this.#leaveOut(index, item, late);
+      if (this.stopped) return;
       if (this.#isHopeless) this.#stop("halt", { error: BROKEN });
       else this.skip();
     };

@@ -442,6 +442,40 @@ def test_try_again_goes_on_where_one_was(viewer, host):
     at(lost, "51 / 60")
 
 
+def test_without_a_network_it_waits_where_one_was_and_goes_on_once_it_is_back(
+    viewer, host
+):
+    """Nothing is said to be broken, and the end is not reached in a moment."""
+    lost = viewer(pictures(host, "teal", "navy", "gold", "red", "black"))
+    start(lost, "1 / 5")
+    lost.expected.append("ERR_INTERNET_DISCONNECTED")
+    wait_for(lambda: host.asked["/1/picture/navy"], what="what comes next")
+    lost.context.set_offline(True)
+    lost.locator("#overall").fill("3")
+    expect(lost.get_by_role("alert")).to_contain_text("no connection")
+    expect(lost.locator("#end")).to_be_hidden()
+    expect(lost.locator("#notice")).to_be_empty()
+    lost.context.set_offline(False)
+    expect(lost.locator('.slide > [src*="/2/"]')).to_be_visible()
+    at(lost, "3 / 5")
+    expect(lost.get_by_role("alert")).to_be_hidden()
+
+
+def test_what_could_not_be_fetched_ahead_is_fetched_again_when_its_turn_comes(
+    viewer, host
+):
+    """So a moment without a network costs no item."""
+    lost = viewer(pictures(host, "teal", "navy", "gold"))
+    lost.expected.append("/1/picture/navy")
+    lost.context.route("**/1/picture/navy", lambda route: route.abort())
+    with lost.expect_event("requestfailed"):
+        start(lost, "1 / 3")
+    lost.context.unroute("**/1/picture/navy")
+    push(lost, "Next")
+    expect(lost.locator('.slide > [src*="/1/"]')).to_be_visible()
+    at(lost, "2 / 3")
+
+
 def test_an_empty_slideshow_says_so(viewer):
     empty = viewer([])
     empty.go(empty.path)
