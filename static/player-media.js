@@ -56,6 +56,8 @@ export class Media {
     }
     try {
       const page = await this.pages.get(offset);
+      // Edited meanwhile: what was told before is forgotten.
+      if (page.total !== this.total) this.pages = new Map([[offset, page]]);
       this.total = page.total;
       return page.media[index - offset];
     } catch (error) {

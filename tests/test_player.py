@@ -847,6 +847,23 @@ def test_media_are_fetched_page_by_page_and_one_ahead(viewer, host):
     assert [re.search(r"offset=(\d+)", url)[1] for url in asked] == ["0", "100"]
 
 
+def test_an_edit_while_it_plays_leaves_no_page_of_before(viewer, owner, host):
+    """Else the number of items went to and fro, and with it a shuffled order: the show
+    began again at each change of page, and never came to its end."""
+    edited = viewer(pictures(host, *["teal"] * 60))
+    start(edited, "1 / 60")
+    session = owner.get(f"/api/shared/{edited.code}").json()["session"]
+    media = pictures(host, *["navy"] * 55)
+    path = f"/api/sessions/{session['id']}"
+    assert owner.patch(path, json={"media": media}).status_code == 200
+    edited.locator("#overall").fill("51")
+    at(edited, "51 / 55")
+    expect(edited.locator('.slide > [src$="/50/picture/navy"]')).to_be_visible()
+    push(edited, "Previous")
+    at(edited, "50 / 55")
+    expect(edited.locator('.slide > [src$="/49/picture/navy"]')).to_be_visible()
+
+
 def test_an_owner_plays_what_is_not_shared_yet(live, host, person, owner):
     media, brief = pictures(host, "navy"), {"intervalMin": 1, "intervalMax": 1}
     session = owner.make_session(title="Not shared", media=0)
