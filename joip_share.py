@@ -1832,10 +1832,11 @@ def newcomer(code: str) -> Response:
 
 
 def play(account: Account, code: str) -> str:
-    """The player; the play is counted here."""
+    """The player; the play is counted here, or, fetched ahead, once it is shown."""
     session, _ = store().play_shared(code, account.id, is_persons_visit())
     opened = store().open_shared(code, Visit())
-    preview = plain(session) | {"shareCode": code}
+    ahead = visits.exclusion(wsgi_environ()) == "prefetch"
+    preview = plain(session) | {"shareCode": code, "ahead": ahead}
     link = share_url(code, opened.owner_code)
     back = link.removeprefix(settings().origin)
     media = f"{settings().path}/api/shared/media/{code}"

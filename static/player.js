@@ -89,9 +89,20 @@ function giveUp() {
   for (const id of ["message", "message-link"]) part(id).hidden = false;
 }
 
+/** Wait until the page is shown. One that was fetched ahead counts as a play then, as whatever
+ * fetches the whole slideshow does. */
+async function shown({ call }) {
+  const change = "prerenderingchange";
+  if (document.prerendering) {
+    await new Promise((go) => document.addEventListener(change, go, { once: true }));
+  }
+  if (player.dataset.ahead) call("GET", player.dataset.ahead).catch(() => {});
+}
+
 const links = [...document.querySelectorAll("link[data-part]")];
-Promise.all(links.map(({ href }) => import(href))).then((loaded) => {
+Promise.all(links.map(({ href }) => import(href))).then(async (loaded) => {
   const modules = Object.assign({}, ...loaded);
+  await shown(modules);
   const parts = makeShow(modules);
   start(parts, addControls(parts, modules));
   modules.ready("player");

@@ -1,5 +1,5 @@
 """A page that chromium prefetches or prerenders by speculation rules, and then opens:
-one open, one view, one click, and the cookie.
+one open, one view, one click, and the cookie; the player: one play, from its start.
 
 Chromium runs by itself here: under DevTools it prefetches where it would prerender.
 """
@@ -33,17 +33,19 @@ class Site:
     rules, as a proxy in front may put them on any page, that follows the link once it
     is told to."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, place=""):
         port = free_port()
         self.url, self.asked, self.cookies = f"http://127.0.0.1:{port}", [], []
+        self.signed_in = []  # the cookies of who stands at the door
         self.opens = threading.Event()
         settings = joip_share.Settings(public_url=self.url, ratelimit_enabled=False)
         self.app = joip_share.create_app(settings, fakeredis.FakeStrictRedis())
         self.server = make_server("127.0.0.1", port, self, threaded=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.world = World.at(self.url)
-        rules = {kind: [{"urls": [self.world.link], "eagerness": "immediate"}]}
-        self.door = DOOR.format(link=self.world.link, rules=json.dumps(rules))
+        link = f"/shared/{self.world.code}{place}" if place else self.world.link
+        rules = {kind: [{"urls": [link], "eagerness": "immediate"}]}
+        self.door = DOOR.format(link=link, rules=json.dumps(rules))
 
     def __call__(self, environ, start_response):
         path = environ["PATH_INFO"]
@@ -61,9 +63,9 @@ class Site:
 
         return self.app(environ, noting)
 
-    @staticmethod
-    def answer(start_response, kind, text):
+    def answer(self, start_response, kind, text):
         headers = [("Content-Type", kind), ("Cache-Control", "no-store")]
+        headers += [("Set-Cookie", f"{cookie}; Path=/") for cookie in self.signed_in]
         start_response("200 OK", headers)
         return [text.encode()]
 
@@ -81,13 +83,18 @@ class Site:
         return self.world.owner.get("/api/referrals").json()["totals"]["clicks"]
 
 
+def visitor_of(site, folder):
+    """A chromium that stands at the door."""
+    own = [f"--user-data-dir={folder / 'profile'}", f"--user-agent={CHROME}"]
+    chromium = [need("chromium"), "--headless", *ARGS, *own, f"{site.url}/door"]
+    return Process(chromium, folder / "chromium.log")
+
+
 @pytest.fixture(params=["prefetch", "prerender"])
 def site(request, tmp_path):
     """A door that somebody stands at, whose browser has fetched the page ahead."""
     site = Site(request.param)
-    own = [f"--user-data-dir={tmp_path / 'profile'}", f"--user-agent={CHROME}"]
-    chromium = [need("chromium"), "--headless", *ARGS, *own, f"{site.url}/door"]
-    with Process(chromium, tmp_path / "chromium.log"):
+    with visitor_of(site, tmp_path):
         wait_for(lambda: site.counts() == {"prefetch": 1}, what=request.param)
         if request.param == "prerender":  # it runs, and sees that nobody sees it
             wait_for(lambda: site.times("GET", "/static/shown.js"), what="the script")
@@ -114,3 +121,23 @@ def test_fetched_ahead_and_never_opened_is_nothing(site):
     assert site.times("POST", f"/api/shared/{site.world.code}/seen") == 0
     assert site.counts() == {"prefetch": 1}
     assert (site.cookies, site.clicks()) == ([], 0)
+
+
+@pytest.mark.parametrize("kind", ["prefetch", "prerender"])
+def test_a_player_fetched_ahead_begins_and_counts_once_it_is_shown(kind, tmp_path):
+    site = Site(kind, "/play")
+    guest, code = site.world.guest, site.world.code
+    site.signed_in = [f"{cookie.name}={cookie.value}" for cookie in guest.cookies]
+    media = f"/api/shared/media/{code}"
+    with visitor_of(site, tmp_path):
+        wait_for(lambda: site.times("GET", f"/shared/{code}/play"), what=kind)
+        if kind == "prerender":
+            wait_for(lambda: site.times("GET", "/static/player.js"), what="the script")
+        assert site.times("GET", media) == 0
+        assert site.counts() == {}
+        site.opens.set()
+        wait_for(lambda: site.times("GET", media), what="the show")
+        wait_for(lambda: site.counts() == {"plays": 1}, what="the play")
+        assert f"/shared/{code}/play" in guest.get("/").text, "shared with them"
+    assert site.times("GET", f"/shared/{code}/play") == 1
+    site.server.shutdown()
