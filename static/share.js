@@ -130,9 +130,12 @@ class Panel {
 
   async ask(name, { dataset: { code, audience, name: title } }) {
     let fresh = { shareCode: "" };
+    const paused = this.node.querySelector("[data-act=resume]") !== null;
     const task = async () => {
       await this.revoke(code);
-      if (name === "replace") fresh = await this.make(JSON.parse(audience));
+      if (name !== "replace") return;
+      fresh = await this.make(JSON.parse(audience));
+      if (paused) await this.perform("pause"); // to make one resumes all
     };
     const dialog = document.getElementById(name);
     if (!(await this.dialogs.ask(this.api, dialog, task, title))) return;

@@ -783,6 +783,21 @@ def test_one_link_is_replaced_and_revoked_the_others_live_on(live, person, owner
     assert [s["shareCode"] for s in saved(owner)["shares"]] == list(codes - {kept})
 
 
+def test_a_link_that_is_replaced_while_all_are_paused_resumes_none(live, person, owner):
+    first = owner.share(owner.session)
+    kept = owner.share(owner.session, label="Poster")
+    editor = open_editor(live, person, owner)
+    editor.press("Pause all links")
+    expect(editor.locator("#share .mark")).to_have_text("Paused")
+    menu(editor, "Link for everyone", "Replace this link…")
+    dialog = editor.get_by_role("dialog")
+    dialog.get_by_role("button", name="Replace", exact=True).click()
+    field = editor.get_by_label("Link for everyone", exact=True)
+    expect(field).not_to_have_value(re.compile(first))
+    expect(editor.locator("#share .mark")).to_have_text("Paused")
+    assert owner.get(f"/api/shared/{kept}/preview").status_code == 404
+
+
 def test_a_link_whose_replacing_broke_off_is_replaced_by_trying_again(
     live, person, owner
 ):
