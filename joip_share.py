@@ -966,12 +966,12 @@ def sender(given_code: str | None = None) -> Sender | None:
     return None
 
 
-def sender_by_link() -> Sender | None:
-    """Who sent whoever follows a link with this very request, of which nothing is
-    remembered yet: whom the proxy signs in gets an account there and then."""
+def sender_by_link(leads_to: str = "") -> Sender | None:
+    """Who sent whoever follows a link with this very request, or is led to one by it,
+    of which nothing is remembered yet."""
     if request.path == "/":
         return sender(referral_in(query_text(), "ref"))
-    if link := re.match(r"(?:/api)?/shared/(?:media/)?([^/]+)", request.path):
+    if link := re.search(r"/shared/(?:media/)?([^/?]+)", leads_to or request.path):
         with contextlib.suppress(NotShared):
             opened = store().open_shared(pasted_code(link[1]), Visit())
             user_id = store().referrer(referral_followed()) or opened.owner
@@ -1658,6 +1658,7 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
     if problem and taken:
         errors, told = {"email": problem.message}, ""
     values = {name: request.values.get(name, "") for name in ("email", "name")}
+    sent_by = sender() or sender_by_link(safe_next())
     html = page(
         template,
         None,
@@ -1668,20 +1669,20 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
         problem=told,
         retry_after=problem.headers.get("Retry-After") if problem else None,
         invited_to=invited_to(),
-        may_register=may_register(sender),
+        may_register=may_register(lambda: sent_by),
     )
     response = html_response(html, problem.status if problem else 200)
+    if sent_by and is_persons_visit():  # the link was opened in another browser
+        remember(response, store().referral_code(sent_by.user_id), sent_by.share_code)
     response.headers.update(problem.headers if problem else {})
     return response
 
 
 def invited_to() -> str:
     """The title of the slideshow that a newcomer wants to play, if there is one."""
-    match = re.search(r"/shared/([^/?]+)/play", safe_next())
-    if not match:
-        return ""
     with contextlib.suppress(NotShared):
-        return store().open_shared(parse_code(match[1]), Visit()).preview.title
+        if match := re.search(r"/shared/([^/?]+)/play", safe_next()):
+            return store().open_shared(parse_code(match[1]), Visit()).preview.title
     return ""
 
 

@@ -217,6 +217,7 @@ INVITED = {
     "by a link with its code": "/shared/{code}?r={referral}",
     "by the front page": "/?ref={referral}",
     "by the player's address": "/shared/{code}/play",
+    "in another browser": "/register?next=/shared/{code}/play",
 }
 
 

@@ -342,6 +342,31 @@ def test_who_was_given_the_players_address_is_remembered_too(world):
     assert (answer.status_code, cookies(answer)) == (303, [])
 
 
+@pytest.mark.parametrize("page", ["/register", "/login"])
+def test_who_opens_the_link_in_one_browser_and_signs_up_in_another_is_credited(
+    world, page
+):
+    """As by "Open in Safari" in an app: the address goes along, the cookie does not."""
+    preview = world.stranger.get(world.link).text
+    (onward,) = re.findall(rf'href="({page}[?]next=[^"]*)"', preview)
+    other = world.newcomer()
+    for headers in ({"Sec-Purpose": "prefetch"}, {"Sec-Fetch-Dest": "image"}):
+        assert cookies(other.get(onward, headers=headers)) == []
+    (cookie,) = cookies(other.get(onward))
+    assert f"{world.referral_code}." in cookie
+    join(other)
+    assert signups(world) == 1
+    credited = {"clicks:session_share": 1, "signups:session_share": 1}
+    assert gained(world.owner) == credited
+    handed_on = onward.replace(world.referral_code, world.guest.user["referralCode"])
+    other = world.newcomer()
+    other.get(handed_on)
+    join(other)
+    assert gained(world.guest) == {"signups:session_share": 1}
+    for path in ("/register", "/register?next=/sessions/1", "/register?ref=x"):
+        assert cookies(world.newcomer().get(path)) == []
+
+
 def test_an_account_is_credited_once_and_only_when_it_is_made(world):
     world.stranger.get(world.link)
     email = join(world.stranger)["email"]
