@@ -33,9 +33,10 @@ class Site:
     rules, as a proxy in front may put them on any page, that follows the link once it
     is told to."""
 
-    def __init__(self, kind, place=""):
+    def __init__(self, kind, link="/shared/{0.code}?r={0.referral_code}"):
         port = free_port()
         self.url, self.asked, self.cookies = f"http://127.0.0.1:{port}", [], []
+        self.ahead = []  # the paths that were fetched ahead
         self.signed_in = []  # the cookies of who stands at the door
         self.opens = threading.Event()
         settings = joip_share.Settings(public_url=self.url, ratelimit_enabled=False)
@@ -43,7 +44,7 @@ class Site:
         self.server = make_server("127.0.0.1", port, self, threaded=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.world = World.at(self.url)
-        link = f"/shared/{self.world.code}{place}" if place else self.world.link
+        link = link.format(self.world)
         rules = {kind: [{"urls": [link], "eagerness": "immediate"}]}
         self.door = DOOR.format(link=link, rules=json.dumps(rules))
 
@@ -55,6 +56,7 @@ class Site:
             opens = self.opens.wait(1)
             return self.answer(start_response, "application/json", json.dumps(opens))
         self.asked.append((environ["REQUEST_METHOD"], path))
+        self.ahead += [path] if "HTTP_SEC_PURPOSE" in environ else []
 
         def noting(status, headers, *more):
             told = [value for name, value in headers if name == "Set-Cookie"]
@@ -125,7 +127,7 @@ def test_fetched_ahead_and_never_opened_is_nothing(site):
 
 @pytest.mark.parametrize("kind", ["prefetch", "prerender"])
 def test_a_player_fetched_ahead_begins_and_counts_once_it_is_shown(kind, tmp_path):
-    site = Site(kind, "/play")
+    site = Site(kind, "/shared/{0.code}/play")
     guest, code = site.world.guest, site.world.code
     site.signed_in = [f"{cookie.name}={cookie.value}" for cookie in guest.cookies]
     media = f"/api/shared/media/{code}"
@@ -140,4 +142,20 @@ def test_a_player_fetched_ahead_begins_and_counts_once_it_is_shown(kind, tmp_pat
         wait_for(lambda: site.counts() == {"plays": 1}, what="the play")
         assert f"/shared/{code}/play" in guest.get("/").text, "shared with them"
     assert site.times("GET", f"/shared/{code}/play") == 1
+    site.server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["prefetch", "prerender"])
+def test_a_front_page_fetched_ahead_is_a_click_once_it_is_shown(kind, tmp_path):
+    site = Site(kind, "/?ref={0.referral_code}")
+    with visitor_of(site, tmp_path):
+        wait_for(lambda: "/" in site.ahead, what=kind)
+        if kind == "prerender":
+            wait_for(lambda: site.times("GET", "/static/ahead.js"), what="the script")
+        assert (site.cookies, site.clicks()) == ([], 0)
+        site.opens.set()
+        wait_for(lambda: site.cookies, what="the cookie")
+        wait_for(lambda: site.clicks() == 1, what="the click")
+    ((_, cookie),) = site.cookies
+    assert cookie.startswith(f"joip_ref={site.world.referral_code}.")
     site.server.shutdown()
