@@ -1657,13 +1657,12 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
     taken = problem is not None and problem.code == "EMAIL_TAKEN"
     if problem and taken:
         errors, told = {"email": problem.message}, ""
-    values = {name: request.values.get(name, "") for name in ("email", "name")}
     sent_by = sender() or sender_by_link(safe_next())
     html = page(
         template,
         None,
         next=safe_next(),
-        values=values,
+        values={name: request.values.get(name, "") for name in ("email", "name")},
         errors=errors,
         taken=taken,
         problem=told,
