@@ -148,6 +148,13 @@ export function clear(form) {
   }
 }
 
+/** A key by its name, a letter by its small Latin one: also with Caps Lock, and, by its place,
+ * on a keyboard of another script; "" where a browser fills in a form. */
+export function keyOf({ key = "", code = "" }) {
+  if (key.length > 1) return key;
+  return (key <= "~" ? key : code.replace(/^Key/, "")).toLowerCase();
+}
+
 /** Let those controls below `root` be used that had to wait for a script of this name. */
 export function ready(name, root = document) {
   for (const control of root.querySelectorAll(`[data-waits=${name}]`)) control.disabled = false;

@@ -228,8 +228,8 @@ function press(event) {
     s: saving(),
     z: () => !typing && cards.lastRemoved && cards.undo(),
   };
-  const act = keys[event.key];
-  if (!act || (event.key === "z" && typing)) return;
+  const act = keys[api.keyOf(event)];
+  if (!act || (act === keys.z && typing)) return;
   event.preventDefault();
   act();
 }

@@ -67,7 +67,7 @@ export function followHands({ part, show, wake, toggle, fullscreen }) {
 }
 
 /** The keyboard. A focused control keeps the keys that are its own. */
-export function followKeys({ show, wake, fullscreen, sound, leave, busy }) {
+export function followKeys({ show, wake, fullscreen, sound, leave, busy, keyOf }) {
   const actions = {
     " ": () => show.pause(!show.paused),
     ArrowRight: show.next,
@@ -82,7 +82,8 @@ export function followKeys({ show, wake, fullscreen, sound, leave, busy }) {
     (key !== "Escape" && target.closest("input[readonly]"));
 
   addEventListener("keydown", (event) => {
-    const { key, target, ctrlKey, metaKey, altKey } = event;
+    const { target, ctrlKey, metaKey, altKey } = event;
+    const key = keyOf(event);
     if (ctrlKey || metaKey || altKey || busy()) return;
     if (!actions[key] || own(target, key)) return;
     event.preventDefault();

@@ -44,7 +44,8 @@ function addControls(parts, modules) {
   modules.stayAwake(parts);
   modules.answerMediaKeys({ ...parts, ...modules, about });
   modules.followHands({ ...parts, ...hands, fullscreen });
-  modules.followKeys({ ...parts, ...hands, fullscreen, leave: goBack, busy: overview.isOpen });
+  const keys = { keyOf: modules.keyOf, leave: goBack, busy: overview.isOpen };
+  modules.followKeys({ ...parts, ...hands, ...keys, fullscreen });
   document.addEventListener("visibilitychange", () => document.hidden || show.resume());
   return notices;
 }

@@ -454,6 +454,18 @@ def test_control_s_saves_and_sends_only_what_changed(editor, owner):
     assert saved(owner)["media"][0]["caption"] == "First light"
 
 
+@pytest.mark.parametrize("key", ["S", "ы", "σ"])
+def test_control_s_saves_with_caps_lock_and_on_keyboards_of_other_scripts(
+    editor, owner, key
+):
+    editor.get_by_label("Title").fill("Six hours")
+    press = """(key) => document.body.dispatchEvent(new KeyboardEvent("keydown",
+      { key, code: "KeyS", ctrlKey: true, bubbles: true, cancelable: true }))"""
+    sent(editor, lambda: editor.evaluate(press, key))
+    expect(editor.locator("#state")).to_have_text("Saved")
+    assert saved(owner)["session"]["title"] == "Six hours"
+
+
 def hold(someone, method, act):
     """The first request of this method, made by `act`: it waits until it is let go."""
     held = []

@@ -265,9 +265,23 @@ def test_a_double_tap_and_f_switch_fullscreen_and_the_button_says_so(viewer, hos
     assert phone.evaluate("document.fullscreenElement.id") == "player"
 
 
+@pytest.mark.parametrize(
+    ("key", "code"), [("M", "KeyM"), ("ь", "KeyM"), ("m", "Semicolon")]
+)
+def test_a_letter_is_read_with_caps_lock_and_on_keyboards_of_other_scripts(
+    viewer, host, key, code
+):
+    desk = viewer(pictures(host, "teal"))
+    start(desk, "1 / 1")
+    desk.evaluate(PRESS, {"key": key, "code": code})
+    expect(desk.locator("#sound")).to_have_attribute("aria-label", "Unmute")
+
+
 # ----------------------------------------------------------------------------- patience
 
 
+PRESS = """(key) => document.body.dispatchEvent(
+  new KeyboardEvent("keydown", { ...key, bubbles: true, cancelable: true }))"""
 CONTROLS = "#player .bar :is(button, input)"
 
 
