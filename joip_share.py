@@ -154,7 +154,7 @@ from rows import BY_LABEL, GENERAL
 from settings import REFERRAL_COOKIE, Settings
 from store import ATTEMPT, LOGIN_SECONDS, Store, pseudonym
 from wording import about, audience_name, explain_invalid, summary
-from wsgi import Route, accepted_request_id, is_utf8
+from wsgi import AnyPath, Route, accepted_request_id, is_utf8
 
 __version__ = "2.0.0"
 
@@ -214,6 +214,7 @@ class JoipShare(Flask):
     def __init__(self, settings: Settings, link: Link) -> None:
         super().__init__(__name__)
         self.url_map.merge_slashes = False  # its redirects would name another host
+        self.url_map.converters["path"] = AnyPath  # as people paste links
         self.config.update(
             # Werkzeug cuts a chunked body there without a word: see whole_body.
             MAX_CONTENT_LENGTH=MAX_BODY + 1,
@@ -1743,8 +1744,7 @@ def shared_page(pasted: str) -> Response:
     """The preview. Counts an open, and a click for `?r=`; this page goes round."""
     seen_by = visit(owner_sees_paused=True)
     me = current_account() if seen_by.viewer else None
-    who = (me.name or me.email) if me else ""
-    draw = functools.partial(preview_response, who=who)
+    draw = functools.partial(preview_response, who=(me.name or me.email) if me else "")
     return open_link(pasted_code(pasted), seen_by, draw)
 
 

@@ -6,7 +6,7 @@ import random
 import re
 from typing import Any
 
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, PathConverter
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -27,6 +27,12 @@ class Route(MapAdapter):
             return super().match(path, *asked, **more)
         rule, arguments = self._found
         return rule, dict(arguments)
+
+
+class AnyPath(PathConverter):
+    """Werkzeug's `path`, which ends before a line break, with those as well."""
+
+    regex = r"[^/](?s:.*?)"
 
 
 def accepted_request_id(given: str) -> str:

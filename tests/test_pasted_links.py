@@ -65,6 +65,10 @@ BENT = {
     "an encoded blank": "{code}?r={r}%20",
     "a plus": "{code}?r={r}+",
     "an encoded line break": "{code}?r={r}%0D%0A",
+    "a line break before the query": "{code}%0D%0A?r={r}",
+    "a line break at the end": "{code}?r={r}%0A",
+    "an encoded query and a line break": "{code}%3Fr%3D{r}%0A",
+    "a line break after a slash": "{code}/%0A?r={r}",
     "an encoded code": "{encoded}?r={r}",
     "quoted-printable": "{code}=?r={r}",
     "quoted-printable, not decoded": "{code}?r=3D{r}",
@@ -125,7 +129,8 @@ WITHOUT = ["{code}", "{code}/", "{code}.", "{code})", '{code}"', "{code}%22", "{
            "{code}?fbclid=x", "{code}&fbclid=x", "{code}&amp;r", "{code}?x{r}",
            "{code}?rr={r}", "{code}#r={r}", "{code}%00", "{code}%E2%80%A6",
            "{code},", "{code}**", "{code}>", "{code}&gt;", "{code}%3E",
-           "{code}?r=&x={r}", "{code}?r=3d{r}x", "{code}/play."]  # fmt: skip
+           "{code}?r=&x={r}", "{code}?r=3d{r}x", "{code}/play.", "{code}%0A",
+           "{code}%0D%0A", "{code}.%0A", "{code}/play%0A", "{code}%0A%0A"]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", WITHOUT)
