@@ -67,6 +67,7 @@ export function explain({ status, code, message, retryAfter, limit = "Too many a
   if (status === 503 && code !== "BUSY") {
     return "The service is briefly unavailable. Please try again in a moment.";
   }
+  if (!message && status === 404) return "It is not there any more: it was deleted or revoked.";
   if (!message) return "Something went wrong on our side. Please try again.";
   return `${message.replace(/\b(s)ession/gi, "$1lideshow")}.`;
 }

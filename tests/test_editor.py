@@ -866,6 +866,21 @@ def test_why_there_is_no_qr_code_is_said(live, person, owner, act, why):
     expect(editor.locator("#share .problem:visible")).to_contain_text(why)
 
 
+def test_what_was_revoked_or_deleted_elsewhere_is_said_to_be_no_more(
+    live, person, owner
+):
+    code = owner.share(owner.session)
+    editor = open_editor(live, person, owner)
+    editor.expected += ["/qr/", "days=7"]
+    path = f"/api/sessions/{owner.session}"
+    assert owner.delete(f"{path}/shares/{code}").status_code == 204
+    menu(editor, "Link for everyone", "QR code")
+    expect(editor.locator("#share .problem:visible")).to_contain_text("not there")
+    assert owner.delete(path).status_code == 204
+    editor.get_by_role("link", name="7 days", exact=True).click()
+    expect(editor.locator("#numbers .problem")).to_contain_text("not there")
+
+
 # ------------------------------------------------------------------------------ numbers
 
 
