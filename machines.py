@@ -73,8 +73,13 @@ TELEPHONE = re.compile(
     # "[FBAN/FB4A;FBAV/466.0;FBMF/CUBOT;FBDV/CUBOT_NOTE_S;]"
     r"|\[FB[^\]]*"
 )
-# Android's WebView, Electron, everything on iOS.
-APP = re.compile(r"; wv\)|\bElectron/|\((?:iPhone|iPad|iPod)")
+# Android's WebView, Electron, everything on iOS; and WebKit without Safari that calls
+# itself a Macintosh: apps on iPads (WebKit, WKWebpagePreferences.ContentMode.desktop).
+APP = re.compile(
+    r"; wv\)|\bElectron/|\((?:iPhone|iPad|iPod)"
+    r"|\(Macintosh;[^()]*\) AppleWebKit/[\d.]+ \(KHTML, like Gecko\)"
+    r"(?!.*\b(?:Version|Chrome|Safari)/)"
+)
 
 # How machines speak of themselves.
 SELF_STYLED = re.compile(

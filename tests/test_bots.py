@@ -17,6 +17,10 @@ from visits import AGENT_LENGTH, is_machine
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15"
 IPHONE = f"{PHONE} (KHTML, like Gecko) Mobile/15E148"
+IPAD = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko)"
+)
 SAFARI = f"{PHONE} (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0"
 WEBVIEW = (
@@ -61,6 +65,10 @@ PEOPLE = {
     "Slack on Android": f"{WEBVIEW} Slack/24.05.10",
     "Bluesky's app": f"{IPHONE} Bluesky/1.90.0",
     "Mastodon's app": f"{IPHONE} Mastodon/2024.5",
+    "Bluesky's app on an iPad": f"{IPAD} Bluesky/1.90.0",
+    "Mastodon's app on an iPad": f"{IPAD} Mastodon/2024.5",
+    "Tumblr's app on an iPad": f"{IPAD} Tumblr/33.5",
+    "a scanner of QR codes on an iPad": f"{IPAD} CamScanner/6.63.0.2405",
     "a school's app": f"{WEBVIEW} Blackboard/3.6.1",
     "a scanner of QR codes": f"{WEBVIEW} CamScanner/6.63.0.2405",
     "Notion's desktop app": f"{WINDOWS} Notion/3.8.0 Electron/30.0.9",
