@@ -421,6 +421,27 @@ def test_who_came_before_a_link_was_revoked_is_still_its_owners(world):
     assert gained(world.owner)["signups:session_share"] == 1
 
 
+def test_the_history_tells_a_link_that_is_gone_or_another_owners_from_ones_own(
+    world, front
+):
+    """What has no title is no referral link by that, nor gone."""
+    path = f"/api/sessions/{world.session_id}/shares/{world.code}"
+    early, late = world.newcomer(), world.newcomer()
+    early.get(link_of(world, world.guest.user["referralCode"]))
+    join(early)
+    page = world.guest.get("/referrals").text
+    assert "or somebody else's</td>" in page
+    late.get(world.link)
+    assert world.owner.delete(path).status_code == 204
+    join(late)
+    page = world.owner.get("/referrals").text
+    assert "link that is gone" in page
+    assert "Your referral link</td>" not in page
+    world.stranger.get(front)
+    join(world.stranger)
+    assert "Your referral link</td>" in world.owner.get("/referrals").text
+
+
 def test_an_account_that_is_gone_is_credited_with_nothing(world, front):
     for person in (world.stranger, world.newcomer()):
         person.get(front)
