@@ -289,3 +289,12 @@ def test_only_opens_count_for_a_referrer(world):
     assert referrers(world) == {}
     world.stranger.get(path, headers=headers)
     assert referrers(world) == {"example.org": 1}
+
+
+def test_nobody_is_said_to_have_come_only_where_nothing_was_counted(world):
+    """By "Shared with you", or by the player's address, one plays and opens nothing."""
+    page = f"/sessions/{world.session_id}"
+    assert "Nobody has opened" in world.owner.get(page).text
+    world.guest.get(f"/shared/{world.code}/play")
+    assert told(world)["totals"]["plays"] == 1
+    assert "Nobody has opened" not in world.owner.get(page).text
