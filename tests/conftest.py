@@ -12,7 +12,7 @@ import redis as redis_py
 
 import joip_share
 import passwords
-from servers import PERSON, Client, RedisServer, Service
+from servers import EASY, PERSON, Client, RedisServer, Service
 
 pytest.register_assert_rewrite("store_contract")
 
@@ -22,7 +22,7 @@ def cheap_hashes():
     """Passwords are hashed for safety, which takes a third of a second each: services
     that tests start as processes do so, but for the one that many share; applications
     within the tests do not."""
-    passwords.SCRYPT = "scrypt:1024:8:1"
+    passwords.SCRYPT = EASY["passwords.SCRYPT"]
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +40,11 @@ def redis_url(tmp_path_factory):
 
 
 @pytest.fixture
-def real_redis(redis_server):
-    """A client of the real server, emptied; a new one, for its pool is bounded."""
+def real_redis(redis_server, monkeypatch):
+    """A client of the real server, emptied; a new one, for its pool is bounded. Its
+    answers may take their time."""
+    for name, value in EASY.items():
+        monkeypatch.setattr(name, value)
     redis_server.client.flushall()
     return redis_py.Redis(port=redis_server.port, protocol=2)
 
@@ -229,7 +232,7 @@ def service_of_its_own(folder, **options):
 def live(tmp_path_factory):
     """A service that many tests share."""
     folder = tmp_path_factory.mktemp("live")
-    with service_of_its_own(folder, cheaply=True) as service:
+    with service_of_its_own(folder, easily=True) as service:
         yield service
 
 
