@@ -101,19 +101,23 @@ def as_written(pattern, **here):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "written", "folder"),
+    ("pattern", "redis_cli", "more"),
     [
-        (r"^    0 3 \* \* \* (.*)$", "redis-cli", "/var/backups"),
-        (r"^    (.* > )backup.rdb$", "docker compose exec -T redis redis-cli", None),
+        (r"^    0 3 \* \* \* (.*)$", "redis-cli", {"/var/backups/": "", r"\%": "%"}),
+        (r"^    (\(umask.*\))  +#", "redis-cli", {}),
+        (r"^    (.* > backup.rdb\))$", "docker compose exec -T redis redis-cli", {}),
     ],
 )
-def test_a_backup_is_for_nobody_elses_eyes(tmp_path, shipped, pattern, written, folder):
+def test_a_backup_is_for_nobody_elses_eyes(tmp_path, shipped, pattern, redis_cli, more):
     shipped.client.set("a", "key")
-    here = {written: f"redis-cli -p {shipped.port}"}
-    here |= {folder: tmp_path, r"\%": "%"} if folder else {"> ": f"> {tmp_path}/a.rdb"}
-    line = f"umask 022; {as_written(pattern, **here)}"
-    subprocess.run(["/bin/sh", "-c", line], check=True, capture_output=True)
-    [backup] = tmp_path.glob("*.rdb")
+    line = as_written(pattern, **{redis_cli: f"redis-cli -p {shipped.port}"}, **more)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    subprocess.run(
+        ["/bin/sh", "-c", f"umask 022; {line}"], cwd=folder, check=True,
+        capture_output=True,
+    )  # fmt: skip
+    [backup] = folder.iterdir()
     assert backup.stat().st_mode & 0o777 == 0o600
     subprocess.run([need("redis-check-rdb"), backup], check=True, capture_output=True)
 
