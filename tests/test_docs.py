@@ -92,6 +92,15 @@ def test_what_the_path_of_a_request_names_is_there():
         assert (ROOT / name).exists() or hasattr(joip_share, name), name
 
 
+def test_what_a_sample_says_stands_in_a_module_stands_there():
+    samples = [file for file in ROOT.glob("deploy/**/*") if file.is_file()]
+    text = "".join(file.read_text() for file in samples)
+    named = re.findall(r"\b([A-Z]+_[A-Z]+) in (\w+\.py)\b", text)
+    assert named
+    for name, module in named:
+        assert re.search(rf"^{name}\b.* = ", text_of(module), re.M), module
+
+
 def test_as_many_kills_are_survived_as_the_readme_says():
     [rounds] = re.findall(r"(\d+)\s+rounds of `kill -9`", text_of("README.md"))
     assert int(rounds) == test_crashes.ROUNDS
