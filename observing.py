@@ -17,9 +17,11 @@ from clock import timestamp
 from records import to_json
 from redis_link import Link, StoreRefusesWrites, StoreUnavailable
 from redis_node import FAILURES
+from scripts import script
 from store import Store
 
 SCHEMA = b"2"  # of the data; what version 1 wrote is read as well
+SCHEMA_FOUND = script("schema")
 
 
 class Metrics:
@@ -116,7 +118,7 @@ def refuse_unknown_data(store: Store, claim: bool = True) -> None:
     """Raise UnknownData where another version wrote them; to `claim` an empty store and
     version 1's data makes them ours."""
     offered = [("SET", store.keys.schema, SCHEMA, "NX")] if claim else []
-    found = store.execute_many([*offered, ("GET", store.keys.schema)])[-1]
+    found = store.execute_many([*offered, SCHEMA_FOUND([store.keys.schema])])[-1]
     if found not in (None, SCHEMA):
         schema = found[:20].decode("utf-8", "replace")
         raise UnknownData(f"data of schema {schema}, which is not known")
@@ -145,6 +147,7 @@ REASONS = {
     "BUSY": "busy with a script",
     "ClusterDown": "cluster is down",
     "Deadline": "no answer within a second",
+    "ERR": "refuses a command: is it 7.0 or newer, and has it this database?",
     "LOADING": "loading its data",
     "MasterNotFoundError": "no Sentinel names its master",
     "NOAUTH": "wants a password",

@@ -113,6 +113,26 @@ def test_readiness_names_a_login_that_redis_does_not_take(tmp_path, login, said)
             assert not re.search("wr0ng|s3cret", service.said())
 
 
+@pytest.mark.parametrize(
+    ("login", "database", "said"),
+    [
+        ("scriptless:s3cret@", 0, "its user may not do what is needed"),
+        ("", 99, "refuses a command: is it 7.0 or newer, and has it this database?"),
+    ],
+)
+def test_readiness_names_a_redis_that_takes_writes_and_not_what_is_needed(
+    own_redis, tmp_path, login, database, said
+):
+    """As one before 7.0 does, which cannot read our scripts."""
+    user = "ACL SETUSER scriptless on >s3cret ~* +@all -@scripting"
+    own_redis.client.execute_command(*user.split())
+    url = f"redis://{login}127.0.0.1:{own_redis.port}/{database}"
+    with Service(tmp_path, url) as service:
+        ready = requests.get(f"{service.url}/readyz", timeout=30)
+        assert (ready.status_code, ready.json()["checks"]["redis"]) == (503, said)
+        assert f"Redis does not serve yet: {said}" in messages(service)
+
+
 def test_the_version_is_told_by_health_and_by_the_logs_first_line(own_redis, tmp_path):
     with Service(tmp_path, own_redis.url) as service:
         health = requests.get(f"{service.url}/healthz", timeout=30)
