@@ -8,7 +8,7 @@
 # and then written over; so the backup becomes the first part of an append-only file.
 set -eu
 backup=$1 data=$2
-redis-check-rdb "$backup"
+"$(command -v redis-check-rdb || command -v valkey-check-rdb)" "$backup"
 mkdir "$data/appendonlydir" # fails where there is one: nothing is written over
 cp "$backup" "$data/appendonlydir/appendonly.aof.1.base.rdb"
 echo "file appendonly.aof.1.base.rdb seq 1 type b" \

@@ -183,6 +183,29 @@ def test_what_is_no_backup_is_not_restored(tmp_path, damage):
     assert not list(target.iterdir())
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_where_there_is_only_valkey_its_tool_looks_at_the_backup(
+    tmp_path, shipped, is_whole
+):
+    backup = back_up(shipped, tmp_path)
+    if not is_whole:
+        backup.write_bytes(backup.read_bytes()[:-9])
+    tools, target = tmp_path / "tools", tmp_path / "valkey"
+    tools.mkdir()
+    target.mkdir()
+    for tool in ("chown", "cp", "mkdir", "stat"):
+        (tools / tool).symlink_to(need(tool))
+    tool = tools / "valkey-check-rdb"  # the real one would look at argv[0]
+    tool.write_text(f'#!/bin/sh\nexec {need("redis-check-rdb")} "$@"\n')
+    tool.chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "deploy" / "restore.sh", backup, target], env={"PATH": str(tools)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) == is_whole, done.stderr
+    assert [each.name for each in target.iterdir()] == ["appendonlydir"] * is_whole
+
+
 def test_a_restore_writes_over_nothing(tmp_path, shipped):
     backup = back_up(shipped, tmp_path)
     folder = shipped.log.parent
