@@ -154,7 +154,7 @@ from rows import BY_LABEL, GENERAL
 from settings import REFERRAL_COOKIE, Settings
 from store import ATTEMPT, LOGIN_SECONDS, Store, pseudonym
 from wording import about, audience_name, explain_invalid, summary
-from wsgi import AnyPath, Route, accepted_request_id, is_utf8
+from wsgi import AnyPath, Route, accepted_request_id, is_utf8, is_utf8_form
 
 __version__ = "2.0.0"
 
@@ -1266,11 +1266,9 @@ def update_session(user_id: str, session_id: int) -> Response:
 def seen_before() -> str:
     """The updatedAt that `If-Unmodified-Since` (RFC 9110, 13.1.4) names, or ""."""
     given = request.headers.get("If-Unmodified-Since", "")
-    try:
-        moment = parsedate_to_datetime(given).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        return f"{parsedate_to_datetime(given).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return ""
 
 
 def _edit_conflict(session_id: int, user_id: str) -> Problem:
@@ -1671,10 +1669,10 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
         invited_to=invited_to(),
         may_register=may_register(lambda: sent_by),
     )
-    response = html_response(html, problem.status if problem else 200)
+    status, headers = (problem.status, problem.headers) if problem else (200, {})
+    response = Answer(html, status, headers, content_type=HTML)
     if sent_by and is_persons_visit():  # the link was opened in another browser
         remember(response, store().referral_code(sent_by.user_id), sent_by.share_code)
-    response.headers.update(problem.headers if problem else {})
     return response
 
 
@@ -1728,6 +1726,8 @@ def submit(template: str, act: Callable[[], Response]) -> Any:
     refuse_own_sign_in()
     if len(whole_body()) > LARGE_BODY:  # it costs ten times what JSON does
         raise Problem("BODY_TOO_LARGE", "The form is larger than 64 KiB")
+    if not is_utf8_form(whole_body(), request.mimetype):
+        raise Problem("INVALID_REQUEST", "The form is not UTF-8")
     try:
         return act()
     except (Problem, Refusal) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from werkzeug.routing import MapAdapter, PathConverter
 
@@ -50,3 +51,9 @@ def is_utf8(text: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def is_utf8_form(body: bytes, mimetype: str) -> bool:
+    """Whether a form is UTF-8, which Werkzeug writes in place of all that is none."""
+    quoted = mimetype == "application/x-www-form-urlencoded"
+    return is_utf8((unquote_to_bytes(body) if quoted else body).decode("latin-1"))

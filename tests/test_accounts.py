@@ -385,6 +385,39 @@ def test_a_refused_form_is_told_to_who_signed_in_meanwhile(
     assert owner.get("/api/auth/user").json["email"] == "owner@example.com"
 
 
+PART = 'Content-Disposition: form-data; name="{}"\r\n\r\n'
+IN_PARTS = b"".join(
+    b"--X\r\n" + PART.format(name).encode() + value + b"\r\n"
+    for name, value in (
+        (("email"), b"ada@example.com"),
+        ("password", b"long \xe9nough"),
+    )
+)
+LATIN = [
+    (
+        "application/x-www-form-urlencoded",
+        b"email=ada@example.com&password=long+%E9nough",
+    ),
+    (
+        "application/x-www-form-urlencoded",
+        b"email=ada@example.com&password=long+\xe9nough",
+    ),
+    ("multipart/form-data; boundary=X", IN_PARTS + b"--X--\r\n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "body"), LATIN)
+def test_a_form_that_is_not_utf_8_is_refused(visitor, kind, body):
+    """Else the password would be another one than was typed, and each like the next."""
+    for path in ("/register", "/login"):
+        answer = visitor.post(path, data=body, content_type=kind)
+        assert (answer.status_code, "not UTF-8" in answer.text) == (400, True)
+    right = body.replace(b"%E9", b"%C3%A9").replace(b"\xe9", "\u00e9".encode())
+    assert visitor.post("/register", data=right, content_type=kind).status_code == 303
+    given = ADA | {"password": "long \u00e9nough"}
+    assert visitor.post("/api/login", json=given).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/register", "/login"])
 def test_a_form_of_another_site_is_refused(visitor, path):
     """Also to sign in: else one could be signed in as somebody else unawares."""
