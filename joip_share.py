@@ -1079,10 +1079,10 @@ def update_account(user_id: str) -> Response:
         hashed = application().passwords.hash(patch.password)
     if patch.email is not UNSET:
         store().change_email(account, patch.email)
-    if patch.name is not UNSET:
-        store().change_account(account.id, {"name": patch.name.strip()})
     if hashed:
         change_password(account, hashed, kept_login())
+    if patch.name is not UNSET:  # last: all else may be refused
+        store().change_account(account.id, {"name": patch.name.strip()})
     return json_response(public(store().account(account.id)))
 
 

@@ -497,6 +497,22 @@ def test_all_may_be_changed_at_once(owner, new_visitor):
     assert signs_in(new_visitor(), "ana@example.com", "another one")
 
 
+def test_a_password_that_was_changed_meanwhile_changes_nothing(app, owner, monkeypatch):
+    hashing, me = app.passwords.hash, owner.user["id"]
+
+    def act_first(password):
+        app.store.change_account(me, {"password": hashing("another one")})
+        return hashing(password)
+
+    monkeypatch.setattr(app.passwords, "hash", act_first)
+    new = {"name": "Eve", "email": "eve@example.com", "password": "and one more"}
+    refused(change(owner, **new, **RIGHT), 403, "WRONG_PASSWORD")
+    del new["email"]
+    app.store.change_account(me, {"password": hashing(PASSWORD)})
+    refused(change(owner, **new, **RIGHT), 403, "WRONG_PASSWORD")
+    assert owner.get("/api/auth/user").json == owner.user
+
+
 def test_a_change_that_finds_the_service_too_busy_changes_nothing(app, owner):
     """The current password is looked at; then others come, and take every place."""
     before = owner.get("/api/auth/user").json
