@@ -24,6 +24,8 @@ class Problem(Exception):
         self.message = message or default
         self.details = details or []
         self.headers = dict(headers or {})
+        if self.status == 401:
+            self.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: a MUST
         self.more = dict(more or {})
 
     def body(self, request_id: str) -> dict[str, Any]:

@@ -64,6 +64,22 @@ def test_every_error_of_the_api_has_one_shape(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", "/api/auth/user", {}),
+        ("GET", "/api/sessions", {"headers": {"Authorization": "Bearer jst_x"}}),
+        ("POST", "/api/login", {"json": {"email": "a@b.cd", "password": "x"}}),
+        ("POST", "/login", {"data": {"email": "a@b.cd", "password": "x"}}),
+    ],
+)
+def test_a_401_says_how_one_signs_in(visitor, method, path, options):
+    """Without it (RFC 9110) some HTTP libraries make an exception of the answer."""
+    answer = visitor.open(path, method=method, **options)
+    told = answer.headers.getlist("WWW-Authenticate")
+    assert (answer.status_code, told) == (401, ["Bearer"])
+
+
+@pytest.mark.parametrize(
     ("path", "status"),
     [("/nowhere", 404), ("/shared/x", 404), ("/static/nowhere.js", 404),
      ("/sessions/new/nowhere", 404)],
