@@ -259,6 +259,37 @@ class StoreContract:
         assert patched(thumbnail=None) is None
         assert patched(media=MEDIA) is None
 
+    def test_a_cover_that_comes_with_other_media_is_what_was_sent(self, store, owner):
+        swapped, first = [*reversed(MEDIA)], MEDIA[0].media_url
+        for media, patch in (
+            ([], {"media": MEDIA, "thumbnail": None}),
+            (MEDIA, {"media": swapped, "thumbnail": first}),
+            (MEDIA, {"media": [], "thumbnail": first}),
+        ):
+            session_id = new_session(store, owner, media=media)
+
+            def patched(session_id=session_id, **given):
+                edit = SessionPatch(**given)
+                return store.update_session(session_id, owner.id, edit).thumbnail
+
+            assert patched(**patch) == patch["thumbnail"]
+            assert patched(media=MEDIA[1:]) == patch["thumbnail"]
+
+    def test_a_cover_that_is_given_back_goes_on_with_the_first_image(
+        self, store, owner
+    ):
+        session_id = new_session(store, owner, media=MEDIA)
+
+        def patched(**given):
+            edit = SessionPatch(**given)
+            return store.update_session(session_id, owner.id, edit).thumbnail
+
+        assert patched(thumbnail=MEDIA[0].media_url) == MEDIA[0].media_url
+        assert patched(media=MEDIA[1:]) == MEDIA[1].media_url
+        assert patched(media=[], thumbnail=None) is None
+        assert patched(thumbnail=None) is None
+        assert patched(media=MEDIA) == MEDIA[0].media_url
+
     def test_an_id_grows_with_time_and_is_never_given_twice(
         self, store, owner, session_id, monkeypatch
     ):
