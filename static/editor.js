@@ -42,6 +42,7 @@ let leaving = false;
 /** The members that differ from what is saved. */
 function changes(now) {
   const names = conflict.difference(saved, now);
+  if (names.includes("media") && !cover.automatic) names.push("thumbnail"); // it is chosen
   return Object.fromEntries(names.map((name) => [name, now[name]]));
 }
 

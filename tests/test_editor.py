@@ -371,6 +371,18 @@ def test_the_cover_is_the_first_picture_unless_one_is_chosen(live, editor, owner
     assert saved(owner)["session"]["thumbnail"] is None
 
 
+def test_a_first_picture_that_is_chosen_as_cover_stays_it_in_another_place(
+    live, editor, owner
+):
+    editor.get_by_role("button", name="Cover: item 1", exact=True).click()
+    editor.get_by_label("Move item 2 up").click()
+    save(editor)
+    assert saved(owner)["session"]["thumbnail"] == f"{picture(live, 1)}?0"
+    expect(editor.get_by_label("Cover (optional)")).to_have_value(
+        f"{picture(live, 1)}?0"
+    )
+
+
 def test_the_cover_that_is_seen_is_the_one_that_is_saved_in_a_copy_too(
     live, person, owner
 ):
