@@ -147,7 +147,7 @@ REASONS = {
     "BUSY": "busy with a script",
     "ClusterDown": "cluster is down",
     "Deadline": "no answer within a second",
-    "ERR": "refuses a command: is it 7.0 or newer, and has it this database?",
+    "ERR": "refuses a command: is it 7.0 or newer, with this database and rights?",
     "LOADING": "loading its data",
     "MasterNotFoundError": "no Sentinel names its master",
     "NOAUTH": "wants a password",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pkgutil
 import re
 
 import fakeredis
@@ -11,18 +12,29 @@ import pytest
 import redis as redis_py
 
 import joip_share
-import passwords
 from servers import EASY, PERSON, Client, RedisServer, Service
 
 pytest.register_assert_rewrite("store_contract")
 
 
+TIMES = {name: pkgutil.resolve_name(name) for name in EASY if "SCRYPT" not in name}
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cheap_hashes():
-    """Passwords are hashed for safety, which takes a third of a second each: services
-    that tests start as processes do so, but for the one that many share; applications
-    within the tests do not."""
-    passwords.SCRYPT = EASY["passwords.SCRYPT"]
+def easy():
+    """Applications within the tests go easy on a busy machine; what tests start as a
+    process is as in production, but for the service that many share."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in EASY.items():
+            patch.setattr(name, value)
+        yield
+
+
+@pytest.fixture
+def in_time(monkeypatch):
+    """Redis has as much time as in production."""
+    for name, value in TIMES.items():
+        monkeypatch.setattr(name, value)
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +52,8 @@ def redis_url(tmp_path_factory):
 
 
 @pytest.fixture
-def real_redis(redis_server, monkeypatch):
-    """A client of the real server, emptied; a new one, for its pool is bounded. Its
-    answers may take their time."""
-    for name, value in EASY.items():
-        monkeypatch.setattr(name, value)
+def real_redis(redis_server):
+    """A client of the real server, emptied; a new one, for its pool is bounded."""
     redis_server.client.flushall()
     return redis_py.Redis(port=redis_server.port, protocol=2)
 

@@ -24,6 +24,8 @@ from routes import OWNER, ROUTES, Caller
 from servers import Client, Cluster, Service, contents, wait_for
 from store_contract import StoreContract, code, owner, session_id, settled  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures("in_time")
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):

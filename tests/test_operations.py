@@ -117,7 +117,11 @@ def test_readiness_names_a_login_that_redis_does_not_take(tmp_path, login, said)
     ("login", "database", "said"),
     [
         ("scriptless:s3cret@", 0, "its user may not do what is needed"),
-        ("", 99, "refuses a command: is it 7.0 or newer, and has it this database?"),
+        (
+            "",
+            99,
+            "refuses a command: is it 7.0 or newer, with this database and rights?",
+        ),
     ],
 )
 def test_readiness_names_a_redis_that_takes_writes_and_not_what_is_needed(

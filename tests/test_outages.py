@@ -43,6 +43,9 @@ class Bed:
         return {key: value for key, value in found if not key.startswith(FLEETING)}
 
 
+pytestmark = pytest.mark.usefixtures("in_time")
+
+
 @pytest.fixture
 def bed(tmp_path):
     made = Bed(tmp_path)

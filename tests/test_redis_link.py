@@ -13,6 +13,7 @@ import fakeredis
 import pytest
 import redis as redis_py
 
+import redis_link
 import redis_node
 import scripts
 from askers import COUNT, ECHO, Askers, answers, kind
@@ -26,7 +27,10 @@ from redis_link import (
     connect,
     script,
 )
+from scripts import Command
 from servers import Process, RedisServer, free_port, need, wait_for
+
+pytestmark = pytest.mark.usefixtures("in_time")
 
 
 def link_to(server: RedisServer, wait: int = 0) -> Link:
@@ -523,31 +527,30 @@ def test_once_it_answers_nobody_is_refused_any_more(tmp_path):
 # ---------------------------------------------------------------------- Durability
 
 
-def test_what_is_durable_is_on_a_replica_or_raises(tmp_path):
+def test_what_is_durable_is_on_a_replica_or_raises(tmp_path, monkeypatch):
+    monkeypatch.setattr(redis_link, "EXCHANGE", 60)  # a replica may take its time
+
+    def within_a_second(link: Link, *commands: Command) -> str:
+        with link.deadline(1):
+            return kind(link.execute_many, commands, True)
+
     with (
         RedisServer(tmp_path, "--repl-diskless-sync-delay", "0") as master,
         RedisServer(tmp_path, "--replicaof", f"127.0.0.1 {master.port}") as replica,
     ):
         link = link_to(master, wait=1)
-        wait_for(lambda: answers(link, durably=True))
-        assert link.execute_many([COUNT(["n"]), ("GET", "n")], durable=True) == [
-            1,
-            b"1",
-        ]
+        counted = link.execute_many([COUNT(["n"]), ("GET", "n")], durable=True)
+        assert counted == [1, b"1"]
         assert replica.client.get("n") == b"1"
         with hung(replica):
-            count = [COUNT(["n"]), COUNT(["n"], "refuse")]
-            assert kind(link.execute_many, count, True) == "NotReplicated"
+            refused = within_a_second(link, COUNT(["n"]), COUNT(["n"], "refuse"))
+            assert refused == "NotReplicated"
             assert master.client.get("n") == b"2"  # it may be repeated
             # Nothing is written now; what was read is not on a replica, though.
-            assert kind(link.execute_many, [("GET", "n")], True) == "NotReplicated"
+            assert within_a_second(link, ("GET", "n")) == "NotReplicated"
             assert link.execute("GET", "n") == b"2"
-            with link.deadline(0.5):
-                assert kind(link.execute_many, [("GET", "n")], True) == "NotReplicated"
-        wait_for(lambda: answers(link, durably=True))
         assert link.execute_many([("GET", "n")], durable=True) == [b"2"]
-        assert kind(link_to(master, wait=2).execute_many, [("GET", "n")], True) == (
-            "NotReplicated"
-        )
+        more = link_to(master, wait=2)
+        assert within_a_second(more, ("GET", "n")) == "NotReplicated"
         master.client.script_flush()
         assert link.execute_many([COUNT(["n"])], durable=True) == [3]

@@ -27,6 +27,8 @@ from servers import (
     wait_for,
 )
 
+pytestmark = pytest.mark.usefixtures("in_time")
+
 
 @pytest.fixture(scope="module")
 def sentinels(tmp_path_factory):
