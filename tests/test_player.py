@@ -792,7 +792,7 @@ def test_leaving_leads_to_the_preview_with_its_owners_referral_code(
 ):
     leaver = viewer(pictures(host, "teal"))
     code = owner.user["referralCode"]
-    leaver.go(leaver.path)
+    start(leaver, "1 / 1")
     expect(leaver.get_by_role("link", name="Leave the player")).to_have_attribute(
         "href", f"/shared/{leaver.code}?r={code}"
     )
@@ -884,6 +884,7 @@ def test_an_owner_plays_what_is_not_shared_yet(live, host, person, owner):
     owner.patch(f"/api/sessions/{session}", json={"media": media} | brief)
     author = person(live).borrow(owner)
     author.go(f"/sessions/{session}/play")
+    at(author, "1 / 1")
     expect(author.get_by_role("link", name="Back to the editor")).to_be_visible()
     expect(author.get_by_label("Pass it on")).to_have_count(0)
     author.keyboard.press("Escape")
