@@ -111,7 +111,8 @@ def test_fetched_ahead_and_then_opened_is_one_of_each(site):
     wait_for(lambda: site.times("POST", seen), what="the page's message")
     opened = {"prefetch": 1, "opens": 1, "views": 1, "visitors": 1}
     wait_for(lambda: site.counts() == opened, what="the open")
-    assert site.clicks() == 1
+    wait_for(lambda: site.clicks() == 1, what="the click")
+    wait_for(lambda: site.cookies, what="the cookie")
     ((path, cookie),) = site.cookies
     assert path == seen
     assert cookie.startswith(f"joip_ref={site.world.referral_code}.")
@@ -140,7 +141,8 @@ def test_a_player_fetched_ahead_begins_and_counts_once_it_is_shown(kind, tmp_pat
         site.opens.set()
         wait_for(lambda: site.times("GET", media), what="the show")
         wait_for(lambda: site.counts() == {"plays": 1}, what="the play")
-        assert f"/shared/{code}/play" in guest.get("/").text, "shared with them"
+        listed = f"/shared/{code}/play"
+        wait_for(lambda: listed in guest.get("/").text, what="the list of the played")
     assert site.times("GET", f"/shared/{code}/play") == 1
     site.server.shutdown()
 
