@@ -20,6 +20,7 @@ class ShippedRedis(Process):
         self.client = redis.Redis(port=self.port, protocol=2)
         command = [need("redis-server"), ROOT / "deploy" / "redis.conf"]
         options = ["--port", str(self.port), "--dir", str(folder)]
+        options += ["--repl-diskless-sync-delay", "0"]  # redis-cli comes as a replica
         super().__init__([*command, *options], folder / "redis.log")
         self.wait_until(self.client.ping, "redis-server")
 
