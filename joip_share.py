@@ -1963,7 +1963,7 @@ def before_request() -> None:
     if "joip_share.outside" in environ:
         request.url_rule = None  # what it resembles is not what it asks for
         raise Problem("NOT_FOUND")
-    if not is_utf8(environ["QUERY_STRING"]):
+    if not is_utf8(environ["QUERY_STRING"].encode("latin-1")):
         raise Problem("INVALID_REQUEST", "The query is not UTF-8")
     if environ["REQUEST_METHOD"] not in SAFE_METHODS and bearer_token() is None:
         refuse_cross_site(environ, settings().origin)

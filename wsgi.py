@@ -42,12 +42,10 @@ def accepted_request_id(given: str) -> str:
     return given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
 
 
-def is_utf8(text: str) -> bool:
-    """Whether a WSGI string, a byte per character, is UTF-8."""
-    if text.isascii():
-        return True
+def is_utf8(data: bytes) -> bool:
+    """Whether these bytes are UTF-8."""
     try:
-        text.encode("latin-1").decode()
+        data.decode()
     except UnicodeDecodeError:
         return False
     return True
@@ -56,4 +54,4 @@ def is_utf8(text: str) -> bool:
 def is_utf8_form(body: bytes, mimetype: str) -> bool:
     """Whether a form is UTF-8, which Werkzeug writes in place of all that is none."""
     quoted = mimetype == "application/x-www-form-urlencoded"
-    return is_utf8((unquote_to_bytes(body) if quoted else body).decode("latin-1"))
+    return is_utf8(unquote_to_bytes(body) if quoted else body)
