@@ -352,7 +352,7 @@ def handle_error(error: Exception) -> Response:
     if re.match(r"/(api|oembed|metrics|readyz)(/|$)", request.path):
         return json_response(body, problem.status, problem.headers)
     html = page("error.html", None, status=problem.status, **body)
-    return Answer(html, problem.status, problem.headers, content_type=HTML)
+    return html_response(html, problem)
 
 
 # ------------------------------------------------------------------------- Requests
@@ -1469,9 +1469,10 @@ def page(template: str, me: Account | str | None, **variables: Any) -> str:
     return flask.render_template(template, me=me, **variables)
 
 
-def html_response(html: str, status: int = 200) -> Response:
-    """A page as a response."""
-    return Answer(html, status, content_type=HTML)
+def html_response(html: str, problem: Problem | None = None) -> Response:
+    """A page as a response, with the status and the headers of what is wrong."""
+    status, headers = (problem.status, problem.headers) if problem else (200, {})
+    return Answer(html, status, headers, content_type=HTML)
 
 
 def safe_next() -> str:
@@ -1669,8 +1670,7 @@ def entrance(template: str, problem: Problem | None = None) -> Any:
         invited_to=invited_to(),
         may_register=may_register(lambda: sent_by),
     )
-    status, headers = (problem.status, problem.headers) if problem else (200, {})
-    response = Answer(html, status, headers, content_type=HTML)
+    response = html_response(html, problem)
     if sent_by and is_persons_visit():  # the link was opened in another browser
         remember(response, store().referral_code(sent_by.user_id), sent_by.share_code)
     return response
