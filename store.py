@@ -892,7 +892,8 @@ class Store:
         except NotShared:
             if any(clicked):  # no link, no click
                 referrals = self.keys.user(owner, "referrals")
-                self.execute(*UNCLICK([referrals], "session_share", today()))
+                back = ("session_share", today(), visit.visitor.hex())
+                self.execute(*UNCLICK([referrals], *back))
             raise
 
     def _opened(self, session_id: int, code: str, row: Any, told: Any) -> Opened:
@@ -1048,7 +1049,7 @@ class Store:
     def _click(self, user_id: str, source: str, visitor: bytes) -> Command:
         day = today()
         keys = self.keys.user_keys(user_id, "referrals", f"clickers:{day}")
-        return CLICK(keys, source, day, visitor)
+        return CLICK(keys, source, day, visitor.hex())
 
     def count_click(self, user_id: str, source: str, visitor: bytes) -> None:
         """One click for the user whose code was followed, once per visitor and day."""

@@ -1,6 +1,7 @@
 #!lua
 -- Somebody follows a referral code: one click per visitor and day.
--- KEYS: account, referrals, that day's clickers.  ARGV: source, day, visitor.
+-- KEYS: account, referrals, that day's clickers.
+-- ARGV: source, day, visitor (in hexadecimal).
 -- Reply: how many clicks were counted.
 -- Race closed: a click that brings a deleted account's counters back.
 -- include parts/account
@@ -11,6 +12,8 @@ if not stands(account) then return 0 end
 local counted = 'clickers:' .. day
 local before = redis.call('HGET', referrals, counted)
 local more, known = newcomers(clickers, visitor, before)
+local taken_back = counted .. ':' .. visitor  -- by UNCLICK
+if more == 0 then more = redis.call('HDEL', referrals, taken_back) end
 if more == 0 then return 0 end
 redis.call('HINCRBY', referrals, 'clicks:' .. source, more)
 redis.call('HSET', referrals, counted, known)

@@ -195,6 +195,19 @@ def test_whose_click_found_nothing_may_click_once_there_is_something(world):
     assert gained(world.owner) == {"clicks:session_share": 1}
 
 
+def test_whose_click_found_nothing_leaves_it_to_nobody_else(world):
+    """Who came while the link was paused is no click of whoever comes next."""
+    session = f"/api/sessions/{world.session_id}"
+    world.owner.patch(session, json={"isPublic": False})
+    for build in range(3):
+        answer = world.newcomer().get(world.link, agent=BROWSER.format(build))
+        assert answer.status_code == 404
+    world.owner.patch(session, json={"isPublic": True})
+    for build, clicks in ((7, 1), (7, 1), (0, 2), (0, 2), (8, 3)):
+        world.newcomer().get(world.link, agent=BROWSER.format(build))
+        assert gained(world.owner) == {"clicks:session_share": clicks}
+
+
 def test_one_may_hand_on_somebody_elses_link_with_ones_own_code(world):
     world.stranger.get(link_of(world, world.guest.user["referralCode"]))
     join(world.stranger)
