@@ -644,12 +644,13 @@ class Store:
         ids = [int(i) for i in self._for_account(user_id, listed)]
         shown, more = ids[:limit], ids[limit:]
         replies = self.execute_many([SUMMARY(self._session_keys(i)) for i in shown])
-        rows = dict(zip(shown, map(as_summary, shown, replies), strict=True))
-        for session_id, row in rows.items():
-            if row is None and id_age(session_id) > SETTLED:
+        for session_id, (fields, left, *_) in zip(shown, replies, strict=True):
+            # One that is being made is not there, either, and has left nothing.
+            if not fields and (left or id_age(session_id) > SETTLED):
                 with contextlib.suppress(StoreUnavailable):
                     self.purge(session_id, user_id)
-        own = [row for row in rows.values() if row and row.session.user_id == user_id]
+        rows = map(as_summary, shown, replies)
+        own = [row for row in rows if row and row.session.user_id == user_id]
         return own, shown[-1] if more else None
 
     def titles(self, user_id: str, session_ids: Sequence[int]) -> dict[int, str]:

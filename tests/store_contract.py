@@ -718,10 +718,15 @@ class StoreContract:
         sizes = store.execute("HGETALL", store.keys.user(owner.id, "sizes"))
         assert sizes in ([b"total", b"0"], {b"total": b"0"})
 
+    @pytest.mark.parametrize("links", ["standing", "revoked"])
     def test_the_owners_next_look_takes_away_what_a_deletion_has_left(
-        self, store, owner, session_id, code, settled
+        self, store, owner, session_id, code, links
     ):
+        """Also of a session that was made a moment ago."""
         mailed = store.share_by_email(session_id, owner.id, "new@example.com")
+        store.play_shared(code, register(store, "guest").id, True)
+        for each in (code, mailed) if links == "revoked" else ():
+            store.revoke(session_id, owner.id, each)
         keys = store.keys.session_keys(session_id, today())
         store.execute(*stores.REMOVE(keys, owner.id, today()))
         for each in (code, mailed):
