@@ -163,9 +163,9 @@ class Checks(Looks):
     def _links(self, name: str, session_id: str, held: Hash) -> Look:
         chosen = yield ("HVALS", self.keys.session(session_id, "shares"))
         parts = {each: each.rpartition(":") for each in pairs(held)}
-        codes = {code for code, *_ in parts.values()}
-        for code in codes - {*map(bytes.decode, chosen)}:
-            yield Finding(name, f"keeps numbers of {code}, which is gone")
+        for code in {c for c, *_ in parts.values()} - {*map(bytes.decode, chosen)}:
+            strike = self._do("HDEL", self.keys.prefix + name, f"{code}:revoked")
+            yield Finding(name, f"keeps numbers of {code}, which is gone", strike)
         counts = {k: v for k, v in held.items() if parts[k.decode()][2] in LINK_EVENTS}
         yield from self._counters(name, session_id, counts)
 

@@ -840,7 +840,8 @@ class Store:
         audience, players = self.execute(*ended)
         published = self._unpublish({code: audience.decode()}, players)
         # The last one, so that on a Cluster REVOKE's own server is waited for as well.
-        self.execute_many([*published, ("EXISTS", keys[0])], durable=True)
+        over = ("HDEL", self.keys.session(session_id, "links"), f"{code}:revoked")
+        self.execute_many([*published, over], durable=True)
 
     def _find_place(self, code: str) -> Place:
         """Where a code may lead to. Raises NotShared."""

@@ -9,6 +9,10 @@
 -- include parts/owned
 local chosen = redis.call('HGETALL', shares)
 local counted = redis.call('HKEYS', links)
+for _, field in ipairs(counted) do  -- what a revocation that was cut short has left
+  local code = string.match(field, '^(.*):revoked$')
+  if code then redis.call('HSET', codes, code, redis.call('HGET', links, field)) end
+end
 redis.call('DEL', session, media, shares, links, stats, daily, referrers)
 for i = 1, #chosen, 2 do redis.call('HSETNX', codes, chosen[i + 1], chosen[i]) end
 local stem = string.gsub(visitors, '[^:]*$', '')

@@ -279,6 +279,24 @@ def test_who_is_signed_in_plays_what_a_crash_did_not_bind_to_them(redis_server, 
     assert commands > 1
 
 
+@pytest.mark.parametrize("name", ["revoke", "revoke by email"])
+@pytest.mark.parametrize("end", ["delete", "delete account"])
+def test_what_a_revocation_that_was_cut_short_has_left_goes_with_its_session(
+    redis_server, name, end
+):
+    commands, done = 0, None
+    while done is None:
+        place = Place(redis_server)
+        place.store.play_shared(place.codes["everyone"], place.guest.id, True)
+        done = attempt(place.stopping(commands, crash), name, place)
+        assert attempt(place.store, end, place)
+        codes = [place.codes[each] for each in ("everyone", "guest", "email")]
+        assert place.traces(str(place.shared), *codes) == []
+        assert place.broken() == []
+        commands += 1
+    assert commands > 1
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_is_under_way_is_not_called_broken(redis_server, monkeypatch, name):
     """`check` looks twice, and the operation goes on between the looks."""
