@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import joip_share
 import openapi
+from clock import MAX_ID
 from servers import BIN, Client
 
 DOCUMENT = openapi.document("http://127.0.0.1:8000")
@@ -161,6 +162,18 @@ def test_an_audience_fits_the_document_as_it_does_the_service(client, body, take
     made = client.post("/api/sessions", json=BODIES["createSession"]).json["id"]
     answer = client.post(f"/api/sessions/{made}/share", json=body)
     assert answer.status_code == (200 if taken else 400)
+
+
+@pytest.mark.parametrize("path", ["/api/sessions", "/api/referrals"])
+def test_a_page_may_begin_at_any_id_also_at_those_of_the_years_to_come(client, path):
+    """An id has fifteen digits until September 2027, and then sixteen."""
+    given = DOCUMENT["paths"][path]["get"]["parameters"]
+    [name] = re.findall(r"/(\w+Cursor)'", str(given))
+    schema = DOCUMENT["components"]["parameters"][name]["schema"]
+    client.post("/api/register", json=BODIES["register"])
+    for cursor in (10**15, MAX_ID):
+        assert Draft202012Validator(schema).is_valid(str(cursor))
+        assert client.get(f"{path}?cursor={cursor}").status_code == 200
 
 
 # What Schemathesis cannot provoke: limits, other sites, an absent store.
