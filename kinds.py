@@ -16,11 +16,12 @@ def _told(**schema: Any) -> Meta:
     return Meta(extra_json_schema=schema)
 
 
-Count = Annotated[int, _told(minimum=0)]
+# What has no end is of 64 bits: clients that are made from the document take 32.
+Count = Annotated[int, _told(minimum=0, format="int64")]
 MediaCount = Annotated[int, _told(minimum=0, maximum=500)]
 Position = Annotated[int, _told(minimum=0, maximum=499)]
 Seconds = Annotated[int, _told(minimum=1, maximum=60)]
-Number = Annotated[int, _told(minimum=1)]
+Number = Annotated[int, _told(minimum=1, format="int64")]
 Opaque = Annotated[str, _told(minLength=1)]
 Moment = Annotated[str, _told(format="date-time")]
 Day = Annotated[str, _told(format="date")]

@@ -141,6 +141,28 @@ def test_every_number_has_bounds_and_every_time_code_and_address_its_form():
     assert bare == []
 
 
+def schemas_within(part):
+    """Each schema, and all else that is an object, in a part of the document."""
+    inner = part.values() if isinstance(part, dict) else part
+    if isinstance(part, dict):
+        yield part
+    for each in inner if isinstance(part, dict | list) else ():
+        yield from schemas_within(each)
+
+
+def test_whole_numbers_that_may_need_64_bits_say_so():
+    """Clients that are made from the document take 32 bits for all others, in which no
+    session's id has room."""
+    narrow = [
+        schema
+        for schema in schemas_within(DOCUMENT)
+        if schema.get("type") == "integer"
+        and schema.get("maximum", 2**31) >= 2**31
+        and schema.get("format") != "int64"
+    ]
+    assert narrow == []
+
+
 @pytest.mark.parametrize(
     ("body", "taken"),
     [
