@@ -16,6 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 import headers
+from problems import PROBLEMS
 from servers import ROOT, Client, Load, Nginx, Service, free_port, need, wait_for
 
 PUBLIC_URL = "http://share.example.org"
@@ -475,6 +476,38 @@ def test_every_refusal_has_the_services_headers(site, request_bytes, status):
     assert "To the front page" in said
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/api/sessions/%", 400),
+        ("/api/shared/%00/preview", 400),
+        ("/api/../../sessions", 400),
+        ("/api/sessions?cursor=" + "x" * 9_000, 414),
+        ("/oembed?url=" + "x" * 9_000, 414),
+        ("/joip/api/sessions/%zz", 400),
+    ],
+    ids=lambda x: str(x)[:50],
+)
+def test_what_is_wrong_with_an_address_of_the_api_is_told_in_its_shape(
+    site, target, status
+):
+    said = send(site.nginx, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head, _, body = said.partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    told = json.loads(body)
+    assert told["code"] == "INVALID_REQUEST"
+    assert f"X-Request-ID: {told['requestId']}" in head.split("\r\n")
+
+
+def test_what_nginx_refuses_has_a_code_that_the_api_has():
+    """Clients that are made from openapi.json take no other one."""
+    text = (ROOT / "deploy" / "joip-share" / "problems.conf").read_text()
+    codes = dict(re.findall(r'^ *(\w+) +.*"code":"(\w+)"', text, re.M))
+    assert codes.pop("403") == "FORBIDDEN"  # /metrics and /readyz: none of the API
+    assert {*codes.values()} <= PROBLEMS.keys()
+    assert {"429", "503", "default"} < codes.keys()
+
+
 def test_an_error_page_links_below_the_path_and_tells_nothing_back(site, tmp_path):
     edits = {"# set $joip_base /joip;": "set $joip_base /joip;"}
     with Nginx(tmp_path, *site.ports, site=edits) as nginx:
@@ -745,7 +778,7 @@ def test_only_what_is_safe_to_repeat_goes_to_the_next_process(site, tmp_path):
         assert sorted(answer.status_code for answer in posts) == [204, 204, 503, 503]
         assert crasher.heard.count(b"POST") == 2
         unavailable = next(answer for answer in posts if answer.status_code == 503)
-        assert unavailable.json()["code"] == "UNAVAILABLE"
+        assert unavailable.json()["code"] == "STORE_UNAVAILABLE"
         assert unavailable.headers["Retry-After"] == "1"
 
 
