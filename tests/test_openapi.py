@@ -113,8 +113,10 @@ def test_the_service_hands_the_document_out_with_its_own_address(public_url, bas
 def test_the_document_names_the_login_cookie_as_it_is_called_here():
     settings = joip_share.Settings(cookie_name="joip")
     client = joip_share.create_app(settings, fakeredis.FakeRedis()).test_client()
-    told = client.get("/api/openapi.json").json["components"]["securitySchemes"]
-    assert told["login"]["name"] == "joip"
+    told = client.get("/api/openapi.json")
+    schemes = told.json["components"]["securitySchemes"]
+    assert schemes["login"]["name"] == "joip"
+    assert "connect.sid" not in told.text
 
 
 FORMS = {
