@@ -191,7 +191,7 @@ class Store:
     An account is gone for everyone as soon as DEPART has marked it: a preview asks for
     its owner's name in the same round trip, and shows nothing without it.
 
-    A counted day of a session takes five fields of `:daily`, some 150 bytes, so 60 kB
+    A counted day of a session takes five fields of `:daily`, some 400 bytes, so 160 kB
     for the 400 days that are kept; and for two days a HyperLogLog of 0.1 to 14 kB for
     its visitors, one for its viewers and one for each link that was opened.
     """

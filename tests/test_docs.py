@@ -13,6 +13,7 @@ from clock import today
 from conftest import Visitor
 from records import EVENTS
 from servers import ROOT
+from store import Store
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 PLACEHOLDERS = {
@@ -75,6 +76,15 @@ def test_where_things_stand_names_all_that_there_is_and_nothing_else():
     assert there - apart == named - {".ci/run"}
 
 
+def test_flask_is_imported_where_the_map_says():
+    listed = "\n".join(rows("CONTRIBUTING.md", "## How it is laid out"))
+    modules = {*re.findall(r"`(\w+)\.py`", listed)}
+    flask = re.compile(r"^\s*(?:import|from) flask\b", re.M)
+    imports = {name for name in modules if flask.search(text_of(f"{name}.py"))}
+    assert imports == {"joip_share"}
+    assert "The only file that imports Flask |" in text_of("CONTRIBUTING.md")
+
+
 def test_every_attack_names_the_tests_that_keep_it_in_vain():
     text = text_of("docs/security.md").partition("## Attacks\n")[2]
     attacks = text.partition("\n## ")[0].partition("| --- ")[2].splitlines()[1:]
@@ -132,6 +142,7 @@ def test_what_a_session_takes_is_what_the_documents_say(real_redis):
         assert real_redis.memory_usage("daily") < most
     assert "takes 3 to 4 kB; a year of counters 150 kB" in text_of("docs/operations.md")
     assert "some 160 kB at most" in text_of("docs/design.md")
+    assert "some 400 bytes, so 160 kB" in Store.__doc__
 
 
 def text_of(page):
