@@ -6,6 +6,7 @@ import subprocess
 
 import fakeredis
 import pytest
+import yaml
 
 import joip_share
 import test_crashes
@@ -63,6 +64,25 @@ def test_who_comes_from_version_1_is_told_what_else_is_new_than_the_code():
     upgrade = text_of("docs/operations.md").partition("## Upgrade\n")[2]
     for unit in ROOT.glob("deploy/joip-share@.*"):  # version 1 has no socket
         assert unit.suffix[1:] in upgrade.partition("\n## ")[0]
+
+
+def test_what_compose_takes_from_outside_stands_in_its_head():
+    head, _, file = text_of("compose.yaml").partition("\nname:")
+    taken = {*re.findall(r"\$\{([A-Z_]+)", file)}
+    assert taken == {"PUBLIC_URL", "LISTEN", "COMPOSE_PROFILES"}
+    assert {name for name in taken if not re.search(rf"\b{name}\b", head)} == set()
+
+
+def test_who_upgrades_with_compose_is_told_what_keeps_its_old_files():
+    """A file that is mounted alone stays the one of the start; git makes another."""
+    services = yaml.safe_load(text_of("compose.yaml"))["services"]
+    keeping = {
+        name for name, service in services.items()
+        if any(".conf:/" in volume for volume in service.get("volumes", ()))
+    }  # fmt: skip
+    assert keeping == {"nginx", "redis"}
+    upgrade = text_of("docs/operations.md").partition("## Upgrade\n")[2]
+    assert "`docker compose restart nginx` (or `redis`" in upgrade.partition("\n## ")[0]
 
 
 def test_where_things_stand_names_all_that_there_is_and_nothing_else():
