@@ -235,7 +235,7 @@ export class Cards {
     const last = this.removed[this.removed.length - 1];
     if (!last) return "";
     const { caption, mediaUrl } = this.item(last.node);
-    return caption ?? mediaUrl.split(/[?#]/)[0].split("/").pop() ?? mediaUrl;
+    return caption || mediaUrl.split(/[?#]/)[0].split("/").pop() || mediaUrl || "An item";
   }
 
   /** Bring back what was removed last, to its place. */

@@ -349,6 +349,15 @@ def test_removing_is_undone_one_by_one(editor):
     expect(editor.locator("#state")).to_have_text("All changes saved")
 
 
+def test_what_has_no_file_name_can_be_brought_back_too(new):
+    answer_media(new)
+    paste(new, f"{HOST}/?id=3")
+    new.press("Remove item 1")
+    expect(new.locator("#removed")).to_contain_text(f"“{HOST}/?id=3” is removed.")
+    new.press("Undo")
+    addresses(new, f"{HOST}/?id=3")
+
+
 # ---------------------------------------------------------------------------- the cover
 
 
