@@ -31,6 +31,7 @@ const isMedium = (address) => IMAGE.test(pathOf(address)) || VIDEO.test(pathOf(a
 
 /** Whether what cannot be shown is a web page rather than a lost picture. */
 export function looksLikePage(address) {
+  if (!webAddress(address)) return false; // it is emptied, or not typed to its end
   const file = pathOf(address).split("/").pop();
   return /\.(?:[sx]?html?|php|aspx?|jsp)$/i.test(file) || !file.includes(".");
 }

@@ -266,6 +266,14 @@ def test_what_cannot_be_shown_is_told_and_counted_beside_save(new):
     expect(new.get_by_label("Address of item 1")).to_be_focused()
 
 
+@pytest.mark.parametrize("address", ["", "lake", "http://"])
+def test_what_is_no_address_is_told_and_counted_as_well(editor, address):
+    editor.expected.append("/sessions/")
+    editor.get_by_label("Address of item 2").fill(address)
+    editor.keyboard.press("Tab")
+    expect(editor.locator("#broken")).to_have_text("1 item cannot be shown")
+
+
 def test_a_slideshow_holds_500_items_and_the_rest_stays(new):
     answer_media(new)
     paste(new, "\n".join(f"{LAKE}?{n}" for n in range(502)))
