@@ -148,10 +148,11 @@ export class Cards {
 
   // ------------------------------------------------------------------------ its place
 
-  /** Numbers, names and disabled ends, after any change of the list. */
+  /** Numbers, names, disabled ends and the broken ones, after any change of the list. */
   renumber() {
     const { nodes } = this;
     nodes.forEach((node, index) => this.number(node, index + 1, nodes.length));
+    this.hooks.looked(); // what cannot be shown may be among what went or came back
   }
 
   number(node, place, count) {

@@ -266,6 +266,21 @@ def test_what_cannot_be_shown_is_told_and_counted_beside_save(new):
     expect(new.get_by_label("Address of item 1")).to_be_focused()
 
 
+def test_what_cannot_be_shown_is_counted_no_more_once_it_is_removed(new):
+    new.expected.append("media.example")
+    new.context.route(
+        "https://media.example/*", lambda route: route.fulfill(status=404)
+    )
+    paste(new, f"{LAKE}\n{SEA}")
+    expect(new.locator("#broken")).to_have_text("2 items cannot be shown")
+    new.press("Remove item 1")
+    expect(new.locator("#broken")).to_have_text("1 item cannot be shown")
+    new.press("Remove item 1")
+    expect(new.locator("#broken")).to_be_hidden()
+    new.press("Undo")
+    expect(new.locator("#broken")).to_have_text("1 item cannot be shown")
+
+
 @pytest.mark.parametrize("address", ["", "lake", "http://"])
 def test_what_is_no_address_is_told_and_counted_as_well(editor, address):
     editor.expected.append("/sessions/")
