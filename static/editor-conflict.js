@@ -84,7 +84,8 @@ function row(name, mine, theirs) {
  * @param {(dialog: HTMLDialogElement) => void} open
  * @returns {Promise<"mine"|"theirs"|"">} "" to go back
  */
-export function choose(open, dialog, mine, theirs, when) {
+export function choose(open, mine, theirs, when) {
+  const dialog = document.getElementById("conflict");
   dialog.querySelector("time").textContent = when;
   const rows = difference(mine, theirs).map((name) => row(name, mine, theirs));
   dialog.querySelector("tbody").replaceChildren(...rows);

@@ -36,6 +36,7 @@ function show(session) {
 }
 
 let saved; // as the service has it
+let sent; // to be saved, and not answered: the service may have it all the same
 let updatedAt = given?.updatedAt;
 let leaving = false;
 
@@ -46,8 +47,7 @@ function changes(now) {
   return Object.fromEntries(names.map((name) => [name, now[name]]));
 }
 
-const isDirty = (now = read()) =>
-  adding.waits || conflict.difference(saved, now).length > 0;
+const isDirty = (now = read()) => adding.waits || conflict.difference(saved, now).length > 0;
 
 /** After any change: what is told of it, and the draft. */
 function changed() {
@@ -108,25 +108,26 @@ async function saveNow() {
   if (adding.waits && !adding.add()) return false;
   if (!form.reportValidity()) return false;
   api.clear(form);
+  const now = read();
   try {
-    await (path ? update() : create());
+    await (path ? update(now) : create(now));
     return true;
   } catch (error) {
     if (error.code === "EDIT_CONFLICT") return settle(error.current);
+    sent = now;
     api.tellForm(form, error, inputOf);
     return false;
   }
 }
 
-async function create() {
-  const { id } = await api.call("POST", "/api/sessions", read());
+async function create(now) {
+  const { id } = await api.call("POST", "/api/sessions", now);
   leave(`${base}/sessions/${id}${CREATED}`);
   await new Promise(() => {}); // busy until the page goes: one slideshow, not two
 }
 
 /** Only what changed is sent, and only onto what was seen. */
-async function update() {
-  const now = read();
+async function update(now) {
   const wanted = changes(now);
   if (Object.keys(wanted).length) {
     const seen = { "If-Unmodified-Since": new Date(updatedAt).toUTCString() };
@@ -134,28 +135,27 @@ async function update() {
     updatedAt = session.updatedAt;
     cover.keep(session.thumbnail, now);
     saved = { ...now, thumbnail: session.thumbnail };
-    document.getElementById("heading").textContent = session.title;
-    document.title = `${session.title} · Joip Share`;
   }
+  document.getElementById("heading").textContent = saved.title;
+  document.title = `${saved.title} · Joip Share`;
   state.dataset.clean = "Saved";
   changed();
 }
 
-/** Somebody else saved meanwhile: both versions are shown, and one is chosen. */
+/** Somebody else saved meanwhile: both versions are shown, and one is chosen; none where it is
+ * the same as here, or what was sent from here before an answer got lost. */
 async function settle(current) {
   const theirs = conflict.writable(current);
-  const dialog = document.getElementById("conflict");
+  const own = [read(), sent].some((one) => one && !conflict.difference(one, theirs).length);
   const when = dates.moment(current.session.updatedAt);
-  const choice = await conflict.choose(dialogs.open, dialog, read(), theirs, when);
+  const choice = own || await conflict.choose(dialogs.open, read(), theirs, when);
   if (!choice) return false;
   const wanted = conflict.merge(saved, read(), theirs);
-  updatedAt = current.session.updatedAt;
-  show(theirs);
-  saved = read();
-  state.dataset.clean = "Saved";
+  ({ updatedAt } = current.session);
+  if (!own) show(theirs);
+  saved = own ? theirs : read();
   if (choice === "mine") show(wanted);
-  changed();
-  return choice === "theirs" || saveNow();
+  return saveNow();
 }
 
 /** After the links were changed: what the service has now was seen, if it is the same. */

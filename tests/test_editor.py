@@ -694,12 +694,31 @@ def test_two_tabs_do_not_overwrite_each_other(live, editor, owner):
 def test_the_other_version_can_be_taken(live, editor, owner):
     editor.expected.append("/api/sessions")
     editor.get_by_label("Remove item 1").click()
-    change(owner, media=pictures(live, 2))
+    change(owner, media=pictures(live, 2), title="Theirs")
     editor.press("Save")
     editor.press("Take that one")
+    editor.heading("Theirs")
     expect(editor.locator("#media > li")).to_have_count(2)
     expect(editor.locator("#state")).to_have_text("Saved")
     assert len(saved(owner)["media"]) == 2
+
+
+@pytest.mark.parametrize("more", ["", " and on"])
+def test_a_save_whose_answer_got_lost_is_no_conflict_with_oneself(editor, owner, more):
+    def lose(route):
+        route.fetch()
+        route.abort()
+
+    editor.expected.append("/api/sessions")
+    editor.page.route("**/api/sessions/*", lose, times=1)
+    editor.get_by_label("Title").fill("A day out")
+    editor.press("Save")
+    expect(editor.get_by_text("There is no connection to the service.")).to_be_visible()
+    assert saved(owner)["session"]["title"] == "A day out"
+    editor.get_by_label("Title").fill(f"A day out{more}")
+    save(editor)
+    editor.heading(f"A day out{more}")
+    assert saved(owner)["session"]["title"] == f"A day out{more}"
 
 
 # ------------------------------------------------------------------------------ playing
