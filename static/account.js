@@ -110,7 +110,7 @@ async function main() {
     api.busy(event.submitter ?? form, () => submit(form, act));
   });
   document.getElementById("tokens").addEventListener("click", ({ target }) => {
-    if ("delete" in target.dataset) deleteToken(target.closest("li"));
+    if (target.closest("[data-delete]")) deleteToken(target.closest("li"));
   });
   document.getElementById("ask-delete").addEventListener("click", deleteAccount);
   api.ready("account");

@@ -16,7 +16,7 @@ export class Cover {
     Object.assign(this, { input, frame, list });
     input.addEventListener("input", () => this.choose(input.value));
     list.addEventListener("click", ({ target }) => {
-      if (!("cover" in target.dataset)) return;
+      if (!target.closest("[data-cover]")) return;
       this.choose(pictureOf(target.closest("li")));
       changed();
     });

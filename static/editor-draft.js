@@ -28,9 +28,10 @@ export class Draft {
     banner.hidden = false;
     this.asked = banner;
     banner.addEventListener("click", ({ target }) => {
-      if (!target.dataset.act) return;
+      const { act } = target.closest("button")?.dataset ?? {};
+      if (!act) return;
       banner.hidden = true;
-      if (target.dataset.act === "restore") restore(older);
+      if (act === "restore") restore(older);
       changed();
     });
   }

@@ -240,7 +240,7 @@ function listenAsOwner() {
   document.getElementById("play").addEventListener("click", (event) => {
     if (!isDirty()) return;
     event.preventDefault();
-    saving(() => (location = event.target.href))();
+    saving(() => (location = document.getElementById("play").href))();
   });
   const share = document.getElementById("share-it");
   share.addEventListener("click", () => api.busy(share, () => links.share()));

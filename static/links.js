@@ -32,8 +32,9 @@ export function offerShareSheet(root) {
 }
 
 document.addEventListener("click", ({ target }) => {
-  const { copy: copied, handOn } = target.closest("button")?.dataset ?? {};
-  if (copied) copy(target);
+  const button = target.closest("button"); // a browser that translates puts its own tags in it
+  const { copy: copied, handOn } = button?.dataset ?? {};
+  if (copied) copy(button);
   if (handOn) navigator.share({ title: document.title, url: handOn }).catch(() => {});
 });
 

@@ -153,10 +153,11 @@ const actions = {
 };
 
 function act({ target }) {
-  const name = target.closest("button")?.dataset.act;
+  const button = target.closest("button");
+  const name = button?.dataset.act;
   if (!name) return;
   const tile = target.closest("li");
-  api.busy(target, async () => {
+  api.busy(button, async () => {
     trouble.hidden = true;
     try {
       found.textContent = await actions[name](tile);

@@ -196,6 +196,50 @@ def test_the_page_tells_once_when_it_is_visible(live, person, owner):
     assert len(told) == 1
 
 
+# What browsers do to a page that they translate: tags of their own around every text.
+TRANSLATE = """() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walker.nextNode()) texts.push(walker.currentNode);
+  const shown = ({ data, parentElement }) =>
+    data.trim() && !parentElement.closest("option, script, textarea");
+  for (const text of texts.filter(shown)) {
+    const [outer, inner] = ["font", "font"].map((name) => document.createElement(name));
+    inner.append(text.data);
+    outer.append(inner);
+    text.replaceWith(outer);
+  }
+}"""
+
+
+def test_a_page_that_the_browser_translates_works_all_the_same(live, person):
+    owner = owner_of(live)
+    owner.share(owner.session)
+    owner.post("/api/tokens", json={"name": "One"})
+    reader = person(live).borrow(owner)
+    reader.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    reader.page.on("dialog", lambda dialog: dialog.accept())
+
+    def see(path, ready):
+        reader.go(path)
+        expect(reader.get_by_role("button", name=ready, exact=True)).to_be_enabled()
+        reader.evaluate(TRANSLATE)
+
+    see(owner.path, "Save")
+    assert "/shared/" in reader.copied("Copy: Link for everyone")
+    reader.press("Use as cover: item 2")
+    expect(reader.locator("#state")).to_have_text("Unsaved changes")
+    wait_for(lambda: reader.evaluate("localStorage.length"), what="the draft")
+    see(owner.path, "Save")
+    reader.press("Bring them back")
+    expect(reader.locator("#state")).to_have_text("Unsaved changes")
+    reader.locator("#play font font").click()
+    reader.wait_for_url(f"**{owner.path}/play")
+    see("/account", "Save name")
+    reader.press("Delete the token One")
+    expect(reader.locator("#delete-token")).to_be_visible()
+
+
 # ---------------------------------------- every page: axe, telephones, lights, settings
 
 
