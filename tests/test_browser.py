@@ -240,6 +240,32 @@ def test_a_page_that_the_browser_translates_works_all_the_same(live, person):
     expect(reader.locator("#delete-token")).to_be_visible()
 
 
+def test_no_browser_translates_who_somebody_is(live, person):
+    owner = Client(live.url)
+    owner.user = owner.sign_up(name="Rose Field")
+    session = slideshow(owner, pictures(live, 1))
+    code = owner.share(session)
+    owner.share(session, email="rose@field.example")
+    reader = person(live).borrow(owner)
+    told = """(name) => {
+      const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      const found = [];
+      while (texts.nextNode()) {
+        const { data, parentElement } = texts.currentNode;
+        if (data.trim() === name) found.push(!!parentElement.closest("[translate=no]"));
+      }
+      return found;
+    }"""
+    pages = "/", "/account", f"/sessions/{session}", f"/shared/{code}"
+    for path in (*pages, f"/shared/{code}/play"):
+        reader.go(path)
+        found = reader.evaluate(told, "Rose Field")
+        assert found, path
+        assert all(found), path
+    reader.go(f"/sessions/{session}")
+    assert reader.evaluate(told, "rose@field.example") == [True] * 3
+
+
 # ---------------------------------------- every page: axe, telephones, lights, settings
 
 
