@@ -35,7 +35,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -1265,9 +1264,9 @@ def update_session(user_id: str, session_id: int) -> Response:
 
 def seen_before() -> str:
     """The updatedAt that `If-Unmodified-Since` (RFC 9110, 13.1.4) names, or ""."""
-    given = request.headers.get("If-Unmodified-Since", "")
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
-        return f"{parsedate_to_datetime(given).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    given = request.if_unmodified_since  # as UTC, where it names no zone
+    with contextlib.suppress(OverflowError):
+        return f"{given.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if given else ""
     return ""
 
 

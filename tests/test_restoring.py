@@ -1,6 +1,7 @@
 """What GET /api/sessions/:id gives can be given back: to edit it, and as a copy."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.utils import format_datetime
@@ -183,6 +184,32 @@ def test_an_edit_of_what_was_changed_meanwhile_is_refused_with_both_versions(own
     after = seen(current["session"]["updatedAt"])
     for header in (after, {}, {"If-Unmodified-Since": "yesterday"}):
         assert owner.patch(path, json={"title": "3"}, headers=header).status_code == 200
+
+
+@pytest.fixture(params=["EST5", "CET-1"])
+def abroad(request, monkeypatch):
+    """A server that is in another time zone than UTC."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "form", ["%a, %d %b %Y %H:%M:%S -0000", "%a %b %e %H:%M:%S %Y"]
+)
+def test_what_an_edit_has_seen_is_read_as_utc_wherever_the_server_is(
+    owner, abroad, form
+):
+    """RFC 9110, 5.6.7: also in the form of C's asctime(), and as Python's formatdate()
+    writes it."""
+    path = make(owner)
+    moment = read(owner, path)["session"]["updatedAt"]
+    header = {"If-Unmodified-Since": f"{datetime.fromisoformat(moment):{form}}"}
+    for status in (200, 409):
+        answer = owner.patch(path, json={"title": str(status)}, headers=header)
+        assert answer.status_code == status
 
 
 @pytest.mark.parametrize("later", [0, -60, 5], ids=["at once", "clock behind", "after"])
