@@ -57,6 +57,7 @@ from werkzeug.wsgi import ClosingIterator
 
 import openapi
 import visits
+import wsgi
 from answers import (
     LINK_COLUMNS,
     BySource,
@@ -153,7 +154,6 @@ from rows import BY_LABEL, GENERAL
 from settings import REFERRAL_COOKIE, Settings
 from store import ATTEMPT, LOGIN_SECONDS, Store, pseudonym
 from wording import about, audience_name, explain_invalid, summary
-from wsgi import AnyPath, Route, accepted_request_id, is_utf8, is_utf8_form
 
 __version__ = "2.0.0"
 
@@ -191,6 +191,12 @@ class Answer(Response):
         head = environ["REQUEST_METHOD"] == "HEAD" or self.status_code == 204
         return ClosingIterator([] if head else self.iter_encoded(), self.close)
 
+    def make_conditional(self, *asked: Any, **more: Any) -> Any:
+        """Werkzeug's; a date in a year that nobody can read is none."""
+        with contextlib.suppress(OverflowError):
+            return super().make_conditional(*asked, **more)
+        return self
+
     def delete_cookie(self, *named: Any, **more: Any) -> None:
         """Werkzeug's, with what the cookie was set with: Flask-Session leaves it out,
         and without `Secure` browsers keep what is called __Host-."""
@@ -213,7 +219,7 @@ class JoipShare(Flask):
     def __init__(self, settings: Settings, link: Link) -> None:
         super().__init__(__name__)
         self.url_map.merge_slashes = False  # its redirects would name another host
-        self.url_map.converters["path"] = AnyPath  # as people paste links
+        self.url_map.converters["path"] = wsgi.AnyPath  # as people paste links
         self.config.update(
             # Werkzeug cuts a chunked body there without a word: see whole_body.
             MAX_CONTENT_LENGTH=MAX_BODY + 1,
@@ -251,10 +257,10 @@ class JoipShare(Flask):
         short = len(path) + len(method) <= ROUTE_LENGTH
         return self.known_route(path, method) if short else self._route(path, method)
 
-    def _route(self, raw_path: str, method: str) -> Route:
+    def _route(self, raw_path: str, method: str) -> wsgi.Route:
         path = raw_path.encode("latin-1").decode("utf-8", "replace") or "/"
         base = self.settings.path or "/"
-        return Route(self.url_map, "localhost", base, "", "http", path, method)
+        return wsgi.Route(self.url_map, "localhost", base, "", "http", path, method)
 
 
 # The application and the WSGI environment of the request under way: Flask's proxies
@@ -1264,8 +1270,8 @@ def update_session(user_id: str, session_id: int) -> Response:
 
 def seen_before() -> str:
     """The updatedAt that `If-Unmodified-Since` (RFC 9110, 13.1.4) names, or ""."""
-    given = request.if_unmodified_since  # as UTC, where it names no zone
     with contextlib.suppress(OverflowError):
+        given = request.if_unmodified_since  # as UTC, where it names no zone
         return f"{given.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if given else ""
     return ""
 
@@ -1725,7 +1731,7 @@ def submit(template: str, act: Callable[[], Response]) -> Any:
     refuse_own_sign_in()
     if len(whole_body()) > LARGE_BODY:  # it costs ten times what JSON does
         raise Problem("BODY_TOO_LARGE", "The form is larger than 64 KiB")
-    if not is_utf8_form(whole_body(), request.mimetype):
+    if not wsgi.is_utf8_form(whole_body(), request.mimetype):
         raise Problem("INVALID_REQUEST", "The form is not UTF-8")
     try:
         return act()
@@ -1962,10 +1968,11 @@ def before_request() -> None:
     if "joip_share.outside" in environ:
         request.url_rule = None  # what it resembles is not what it asks for
         raise Problem("NOT_FOUND")
-    if not is_utf8(environ["QUERY_STRING"].encode("latin-1")):
+    if not wsgi.is_utf8(environ["QUERY_STRING"].encode("latin-1")):
         raise Problem("INVALID_REQUEST", "The query is not UTF-8")
-    if environ["REQUEST_METHOD"] not in SAFE_METHODS and bearer_token() is None:
-        refuse_cross_site(environ, settings().origin)
+    by_cookie = environ["REQUEST_METHOD"] not in SAFE_METHODS and bearer_token() is None
+    if by_cookie and wsgi.is_cross_site(environ, settings().origin):
+        raise Problem("CROSS_SITE")
     told = environ.get("CONTENT_LENGTH", "0")
     if told != "0" and (request.content_length or 0) > MAX_BODY:
         raise Problem("BODY_TOO_LARGE")
@@ -1975,18 +1982,6 @@ def current_request_id() -> str:
     """The name of the request under way, "" where there is none."""
     named = flask.has_request_context()
     return wsgi_environ().get("joip_share.id", "") if named else ""
-
-
-def refuse_cross_site(environ: Mapping[str, Any], own_origin: str) -> None:
-    """403 for a browser that acts for another site, by Sec-Fetch-Site (W3C Fetch
-    Metadata), else Origin. What sends neither is no browser: no cookies to steal."""
-    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
-    if site is not None:
-        same = site in ("same-origin", "none")
-    else:
-        same = origin is None or origin.lower() == own_origin
-    if not same:
-        raise Problem("CROSS_SITE")
 
 
 def warn_of_proxies(environ: Mapping[str, Any]) -> None:
@@ -2141,7 +2136,7 @@ def wsgi_stack(app: JoipShare) -> Callable[..., Any]:
 
     def timed(environ: dict[str, Any], start_response: Any) -> Any:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        environ["joip_share.id"] = accepted_request_id(given)
+        environ["joip_share.id"] = wsgi.accepted_request_id(given)
         environ["joip_share.started"] = time.perf_counter()
         environ["joip_share.secure"] = secure
         before = _under_way.set((app, environ))

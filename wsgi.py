@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -55,3 +56,12 @@ def is_utf8_form(body: bytes, mimetype: str) -> bool:
     """Whether a form is UTF-8, which Werkzeug writes in place of all that is none."""
     quoted = mimetype == "application/x-www-form-urlencoded"
     return is_utf8(unquote_to_bytes(body) if quoted else body)
+
+
+def is_cross_site(environ: Mapping[str, Any], own_origin: str) -> bool:
+    """Whether a browser acts for another site, by Sec-Fetch-Site (W3C Fetch Metadata),
+    else Origin. What sends neither is no browser: no cookies to steal."""
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and origin.lower() != own_origin

@@ -208,6 +208,24 @@ def test_a_part_that_is_not_there_is_416(visitor):
     assert answer.headers["Content-Range"].startswith("bytes */")
 
 
+FAR = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"If-Modified-Since": FAR},
+        {"If-Range": FAR, "Range": "bytes=0-9"},
+        {"If-Unmodified-Since": FAR},
+    ],
+    ids=lambda asked: min(asked),
+)
+def test_a_date_in_a_year_that_nobody_can_read_is_none(visitor, asked):
+    answer = visitor.get("/static/favicon.svg", headers=asked)
+    assert answer.status_code == 200
+    assert answer.data == visitor.get("/static/favicon.svg").data
+
+
 # X-Request-ID
 
 EVERYWHERE = [

@@ -186,6 +186,13 @@ def test_an_edit_of_what_was_changed_meanwhile_is_refused_with_both_versions(own
         assert owner.patch(path, json={"title": "3"}, headers=header).status_code == 200
 
 
+def test_an_edit_that_has_seen_a_year_that_nobody_can_read_has_seen_nothing(owner):
+    """RFC 9110, 13.1.4: what is no date is no condition."""
+    header = {"If-Unmodified-Since": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}
+    answer = owner.patch(make(owner), json={"title": "Seen"}, headers=header)
+    assert answer.status_code == 200
+
+
 @pytest.fixture(params=["EST5", "CET-1"])
 def abroad(request, monkeypatch):
     """A server that is in another time zone than UTC."""
