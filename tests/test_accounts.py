@@ -198,6 +198,15 @@ def test_a_closed_registration_refuses_whoever_comes(in_mode):
     refused(answer, 401, "INVALID_CREDENTIALS")
 
 
+@pytest.mark.parametrize(("mode", "helps"), [("invite", True), ("closed", False)])
+def test_the_page_sends_people_back_to_a_link_only_where_that_helps(
+    in_mode, mode, helps
+):
+    told = in_mode(mode).get("/register").text
+    assert "sk whoever runs this service for an account" in told
+    assert ("open it once more" in told) is helps
+
+
 def test_an_admin_makes_accounts_though_registration_is_closed(in_mode):
     stranger = in_mode("closed")
     command = ["create-user", "--email", ADA["email"], "--password", ADA["password"]]
