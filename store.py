@@ -1058,9 +1058,9 @@ class Store:
         self.execute(*self._click(user_id, source, visitor))
 
     def referrer(self, code: str) -> str | None:
-        """The id of the user who has this referral code."""
+        """The id of the user who has this referral code, and stands."""
         found = self.execute("GET", self.keys.referral(code)) if code else None
-        return found.decode() if found else None
+        return next(iter(self.names([found.decode()])), None) if found else None
 
     def credit_signup(self, referrer: str, share_code: str) -> None:
         """One sign-up for the user who brought a new account, and for the session

@@ -783,6 +783,7 @@ class StoreContract:
         with pytest.raises(NotShared):
             store.play_shared(code, guest.id)
         assert owner.id not in {account.id for account, _ in store.accounts()}
+        assert store.referrer(owner.referral_code) is None  # invites nobody any more
         assert register(store).id != owner.id  # who finishes it
         assert traces(store, owner, session_id, code) == set()
 
