@@ -85,6 +85,12 @@ def test_who_upgrades_with_compose_is_told_what_keeps_its_old_files():
     assert "`docker compose restart nginx` (or `redis`" in upgrade.partition("\n## ")[0]
 
 
+def test_who_runs_the_procfile_elsewhere_is_told_how_its_router_gets_in():
+    assert "HOST" not in text_of("Procfile")  # then only this machine gets in
+    told = text_of("docs/operations.md").partition("`Procfile`")[2]
+    assert "`HOST=0.0.0.0`" in told.partition("\n\n")[0]
+
+
 def test_where_things_stand_names_all_that_there_is_and_nothing_else():
     listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
     there = {re.sub("/.*", "/", path) for path in listed.splitlines()}
