@@ -7,8 +7,6 @@ import pytest
 
 from conftest import World
 
-DAY = 86_400
-
 
 @pytest.fixture
 def world(clock, app):
