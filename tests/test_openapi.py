@@ -1,9 +1,11 @@
 """openapi.yaml says what the service does: its routes, and what it answers."""
 
 import contextlib
+import csv
 import json
 import os
 import re
+import string
 import subprocess
 from pathlib import Path
 
@@ -96,6 +98,18 @@ def test_nothing_in_the_document_is_unused():
         if f'"{pointer}"' not in text
     ]
     assert unused == []
+
+
+def test_who_reads_the_csv_by_a_program_is_told_what_is_put_before_a_text(client):
+    client.post("/api/register", json=BODIES["register"])
+    session = client.post("/api/sessions", json=BODIES["createSession"]).json["id"]
+    path = f"/api/sessions/{session}"
+    for begin in string.punctuation:
+        client.post(f"{path}/share", json={"label": f"{begin}x"})
+    rows = client.get(f"{path}/stats.csv?by=link").text.splitlines()
+    changed = {row[1][1] for row in csv.reader(rows) if re.match("'.x", row[1])}
+    told = re.findall("`(.)`", BY_ID["getStatsCsv"]["description"])
+    assert changed == {*told}
 
 
 @pytest.mark.parametrize(
