@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import joip_share
+import redis_url
 import test_crashes
 from clock import today
 from conftest import Visitor
@@ -53,6 +54,17 @@ def test_the_readme_names_every_setting():
     named = re.findall("`([A-Z_]+)`", "\n".join(rows("README.md", "## Settings")))
     fields = joip_share.Settings.__struct_encode_fields__
     assert {*named} == {*fields, "HOST"}
+
+
+def test_operations_names_every_option_of_redis_url():
+    told = text_of("docs/operations.md").partition("\n## Redis\n")[2]
+    named = {*re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", told.partition("\n## ")[0])}
+    assert {*redis_url.OPTIONS, *redis_url.SENTINEL_OPTIONS} <= named
+
+
+def test_the_readme_names_what_programs_ask_for_outside_the_api():
+    for path in ("/oembed", "/healthz", "/readyz", "/metrics"):
+        assert f"`{path}" in text_of("README.md"), path
 
 
 def test_who_comes_from_version_1_is_told_what_else_is_new_than_the_code():
