@@ -44,7 +44,7 @@ export async function call(method, path, body, headers) {
  * A page of this service as the server draws it now.
  * @param {string} url
  * @returns {Promise<Document>}
- * @throws {ApiError} 401 where it sends to sign in
+ * @throws {ApiError} 401 where it sends to sign in, or is the one for who is signed out
  */
 export async function page(url) {
   let response, html;
@@ -54,9 +54,12 @@ export async function page(url) {
   } catch {
     throw new ApiError(0);
   }
-  if (response.redirected) throw new ApiError(401, { code: "UNAUTHORIZED" });
+  const drawn = new DOMParser().parseFromString(html, "text/html");
+  if (response.redirected || drawn.querySelector(".top [data-carry]")) {
+    throw new ApiError(401, { code: "UNAUTHORIZED" });
+  }
   if (!response.ok) throw new ApiError(response.status);
-  return new DOMParser().parseFromString(html, "text/html");
+  return drawn;
 }
 
 /** What a person is told of a refusal. The API says "session"; people say slideshow. */

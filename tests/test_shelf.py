@@ -61,6 +61,20 @@ def test_a_slideshow_is_found_whatever_its_case_and_accents(shelf):
     assert len(titles(shelf)) == 4
 
 
+def test_who_is_signed_out_meanwhile_is_not_told_that_nothing_is_found(live, person):
+    owner = Client(live.url)
+    owner.sign_up(name="Mira")
+    for n in range(51):
+        owner.make_session(title=f"Show {n:02}", media=0)
+    someone = person(live).borrow(owner)
+    someone.go("/")
+    expect(someone.get_by_role("searchbox")).to_be_visible()
+    owner.post("/api/logout")
+    someone.get_by_role("searchbox").fill("Show 00")
+    expect(someone.locator("#trouble")).to_contain_text("You are no longer signed in.")
+    expect(someone.locator("#found")).to_have_text("0 of 50 so far")
+
+
 def test_slideshows_are_put_in_order(shelf, live, owner):
     Client(live.url).get(f"/shared/{owner.code}")
     shelf.reload()
