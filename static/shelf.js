@@ -176,7 +176,8 @@ async function main() {
   finder.addEventListener("submit", (event) => event.preventDefault());
   shelf.addEventListener("click", act);
   api.ready("shelf");
-  arrange(); // by what the browser kept over a reload
+  arrange(); // by what the browser kept over a reload, or for who comes back
+  if (finder.elements.sort.selectedIndex) fetchRest(); // the first one may be on another page
 }
 
 main();

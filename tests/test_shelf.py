@@ -61,18 +61,37 @@ def test_a_slideshow_is_found_whatever_its_case_and_accents(shelf):
     assert len(titles(shelf)) == 4
 
 
-def test_who_is_signed_out_meanwhile_is_not_told_that_nothing_is_found(live, person):
+@pytest.fixture
+def full_shelf(live, person):
+    """Somebody at a shelf of more slideshows than a page has."""
     owner = Client(live.url)
     owner.sign_up(name="Mira")
     for n in range(51):
         owner.make_session(title=f"Show {n:02}", media=0)
     someone = person(live).borrow(owner)
+    someone.owner = owner
     someone.go("/")
     expect(someone.get_by_role("searchbox")).to_be_visible()
-    owner.post("/api/logout")
-    someone.get_by_role("searchbox").fill("Show 00")
-    expect(someone.locator("#trouble")).to_contain_text("You are no longer signed in.")
-    expect(someone.locator("#found")).to_have_text("0 of 50 so far")
+    return someone
+
+
+def test_who_is_signed_out_meanwhile_is_not_told_that_nothing_is_found(full_shelf):
+    full_shelf.owner.post("/api/logout")
+    full_shelf.get_by_role("searchbox").fill("Show 00")
+    told = full_shelf.locator("#trouble")
+    expect(told).to_contain_text("You are no longer signed in.")
+    expect(full_shelf.locator("#found")).to_have_text("0 of 50 so far")
+
+
+def test_who_comes_back_finds_all_slideshows_in_the_order_that_was_chosen(full_shelf):
+    first = full_shelf.locator("#shelf h2").first
+    full_shelf.get_by_label("Order").select_option("By title")
+    expect(first).to_have_text("Show 00")
+    full_shelf.follow("Show 01")
+    full_shelf.heading("Show 01")
+    full_shelf.page.go_back()
+    expect(full_shelf.get_by_label("Order")).to_have_value("title")
+    expect(first).to_have_text("Show 00")
 
 
 def test_slideshows_are_put_in_order(shelf, live, owner):
