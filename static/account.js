@@ -83,7 +83,7 @@ async function makeToken(form) {
 }
 
 async function deleteToken(row) {
-  const forget = () => api.call("DELETE", `/api/tokens/${row.dataset.id}`);
+  const forget = () => api.forget(`/api/tokens/${row.dataset.id}`);
   const name = row.querySelector(".name").textContent;
   const dialog = document.getElementById("delete-token");
   if (!(await dialogs.ask(api, dialog, forget, name))) return;

@@ -40,6 +40,16 @@ export async function call(method, path, body, headers) {
   return answer;
 }
 
+/** Delete what `path` names. That it is gone already is as good: by another tab, or by a first
+ * try whose answer got lost. */
+export async function forget(path) {
+  try {
+    await call("DELETE", path);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+}
+
 /**
  * A page of this service as the server draws it now.
  * @param {string} url

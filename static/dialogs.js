@@ -61,5 +61,5 @@ export function askToDelete(api, { id, title }) {
   const copy = dialog.querySelector("[data-copy-of]");
   copy.href = copy.href.replace(/\d*$/, id);
   copy.download = `slideshow-${id}.json`;
-  return ask(api, dialog, () => api.call("DELETE", `/api/sessions/${id}`), title);
+  return ask(api, dialog, () => api.forget(`/api/sessions/${id}`), title);
 }

@@ -64,16 +64,6 @@ class Panel {
     return this.api.call("POST", `${this.path}/share`, audience);
   }
 
-  /** Take a link back; that it is gone already is as good, as where a second try replaces
-   * a link that the first one has revoked. */
-  async revoke(code) {
-    try {
-      await this.api.call("DELETE", `${this.path}/shares/${code}`);
-    } catch (error) {
-      if (error.code !== "SHARE_NOT_FOUND") throw error;
-    }
-  }
-
   /** The panel as the server draws it now; what is being edited or typed stays as it is. */
   async redraw(said, code) {
     const fresh = await this.api.page(location.href);
@@ -132,7 +122,7 @@ class Panel {
     let fresh = { shareCode: "" };
     const paused = this.node.querySelector("[data-act=resume]") !== null;
     const task = async () => {
-      await this.revoke(code);
+      await this.api.forget(`${this.path}/shares/${code}`);
       if (name !== "replace") return;
       fresh = await this.make(JSON.parse(audience));
       if (paused) await this.perform("pause"); // to make one resumes all

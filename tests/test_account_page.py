@@ -267,6 +267,16 @@ def test_a_token_is_shown_once_and_deleted(live, account):
     assert script.get("/api/auth/user").status_code == 401
 
 
+def test_a_token_that_was_deleted_elsewhere_goes(account, client):
+    token = client.post("/api/tokens", json={"name": "One"}).json()
+    account.expected.append("/api/tokens")
+    account.reload()
+    client.delete(f"/api/tokens/{token['id']}")
+    account.press("Delete the token One")
+    account.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(account.locator("#tokens > li")).to_have_count(0)
+
+
 def test_after_a_token_is_deleted_the_focus_is_at_the_next_one_and_it_is_told(
     account, client
 ):

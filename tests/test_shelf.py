@@ -228,6 +228,22 @@ def test_what_is_being_deleted_is_not_kept_by_a_late_change_of_mind(shelf, owner
     expect(dialog).to_be_hidden()
 
 
+def test_a_slideshow_whose_deletion_was_not_answered_is_deleted_by_trying_again(shelf):
+    def lose(route):
+        route.fetch()
+        route.abort()
+
+    shelf.expected.append("/api/sessions")
+    shelf.page.route("**/api/sessions/*", lose, times=1)
+    choose(shelf, "Five hours by the lake", "Delete…")
+    dialog = shelf.get_by_role("dialog")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(dialog).to_contain_text("There is no connection to the service.")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(shelf.locator("#found")).to_have_text("“Five hours by the lake” is deleted.")
+    expect(shelf.locator("#shelf > li")).to_have_count(3)
+
+
 def test_a_refusal_of_a_menu_is_told(shelf, owner):
     shelf.expected.append("/api/sessions")
     owner.delete(f"/api/sessions/{owner.session}")
