@@ -97,7 +97,9 @@ async function deleteAccount() {
   const form = document.getElementById("delete-form");
   const end = () => api.call("DELETE", "/api/auth/user", read(form));
   const gone = await dialogs.ask(api, document.getElementById("delete"), end);
-  if (gone) location.replace(`${base}/`);
+  if (!gone) return;
+  document.dispatchEvent(new Event("account-ended"));
+  location.replace(`${base}/`);
 }
 
 async function main() {

@@ -50,7 +50,15 @@ function take(form) {
   password.focus();
 }
 
-/** Sign out; what was not saved yet is not left to whoever comes next. */
+/** What was not saved yet is not left to whoever comes next. */
+function forget() {
+  const kept = storage("localStorage");
+  for (const key of Object.keys(kept ?? {})) {
+    if (key.startsWith("joip-")) kept.removeItem(key);
+  }
+}
+
+/** Sign out. */
 async function leave(form) {
   const leaving = new CustomEvent("leave", { cancelable: true });
   if (!document.dispatchEvent(leaving)) return; // there is something unsaved
@@ -58,10 +66,7 @@ async function leave(form) {
   try {
     await api.call("POST", "/api/logout", everywhere ? { everywhere } : undefined);
     document.dispatchEvent(new Event("left"));
-    const kept = storage("localStorage");
-    for (const key of Object.keys(kept ?? {})) {
-      if (key.startsWith("joip-")) kept.removeItem(key);
-    }
+    forget();
     location = `${base}/`;
   } catch (error) {
     api.tell(form.querySelector(".problem"), error);
@@ -75,6 +80,8 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   api.busy(event.submitter ?? form, () => act(form));
 });
+
+document.addEventListener("account-ended", forget); // account.js tells
 
 async function main() {
   const form = document.querySelector("form[data-path]");

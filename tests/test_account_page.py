@@ -313,6 +313,7 @@ def test_an_account_is_deleted_after_a_question_with_the_password(
     live, account, client
 ):
     code = client.share(client.make_session(media=0))
+    account.evaluate("localStorage.setItem('joip-draft-of-a-secret', '{}')")
     account.press("Delete your account…")
     dialog = account.get_by_role("dialog", name="Delete your account?")
     dialog.get_by_label("Current password").fill("wrong password")
@@ -321,6 +322,7 @@ def test_an_account_is_deleted_after_a_question_with_the_password(
     dialog.get_by_label("Current password").fill(PASSWORD)
     dialog.get_by_role("button", name="Delete everything").click()
     account.heading("A slideshow, behind one link")
+    assert account.evaluate("localStorage.length") == 0
     assert Client(live.url).get(f"/shared/{code}").status_code == 404
     assert client.get("/api/auth/user").status_code == 401
 
