@@ -893,9 +893,8 @@ class Store:
             return self._opened(self._place(code).session_id, code, row, told)
         except NotShared:
             if any(clicked):  # no link, no click
-                referrals = self.keys.user(owner, "referrals")
-                back = ("session_share", today(), visit.visitor.hex())
-                self.execute(*UNCLICK([referrals], *back))
+                key, visitor = self.keys.user(owner, "referrals"), visit.visitor.hex()
+                self.execute(*UNCLICK([key], "session_share", today(), visitor))
             raise
 
     def _opened(self, session_id: int, code: str, row: Any, told: Any) -> Opened:
