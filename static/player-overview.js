@@ -6,7 +6,7 @@ function draw(tile, { type, thumbnail, mediaUrl, caption }) {
   tile.setAttribute("aria-label", caption ? `${number}: ${caption}` : `Item ${number}`);
   tile.classList.toggle("film", type === "video");
   const src = thumbnail ?? (type === "image" ? mediaUrl : null);
-  if (!src) return;
+  if (!src || tile.querySelector("img")) return;
   const picture = new Image();
   picture.alt = "";
   picture.decoding = "async";
@@ -52,7 +52,11 @@ export function makeOverview({ part, player, show, order, media }) {
   function build() {
     sight.disconnect();
     grid.replaceChildren(...Array.from({ length: order.total }, (_, index) => tileOf(index)));
-    for (const item of grid.children) sight.observe(item);
+  }
+
+  /** Also what could not be loaded the last time. */
+  function look() {
+    for (const item of grid.children) if (!item.querySelector("img")) sight.observe(item);
   }
 
   const tileAt = (index) => grid.children[index]?.firstChild;
@@ -81,6 +85,7 @@ export function makeOverview({ part, player, show, order, media }) {
     if (grid.children.length !== order.total) build();
     player.classList.add("covered");
     panel.hidden = false;
+    look();
     mark(show.index);
     focus(show.index);
   }

@@ -673,6 +673,29 @@ def test_the_overview_of_500_items_loads_what_is_in_sight_and_jumps(viewer, host
     assert len(host.asked) < 200
 
 
+@pytest.mark.parametrize("lost", ["offset=50", "/74/picture/gold"])
+def test_what_the_overview_could_not_load_it_loads_once_it_is_opened_again(
+    viewer, host, lost
+):
+    many = viewer(pictures(host, *["teal", "navy", "gold"] * 25))
+    start(many, "1 / 75")
+    many.expected.append(lost)
+    many.context.route(f"**{lost}**", lambda route: route.abort())
+    push(many, "Overview")
+    last = many.locator("#tiles button").last
+    with many.page.expect_event("requestfailed"):
+        last.scroll_into_view_if_needed()
+    expect(last.locator("img")).to_have_count(0)
+    many.keyboard.press("Escape")
+    expect(many.locator("#overview")).to_be_hidden()
+    many.context.unroute(f"**{lost}**")
+    push(many, "Overview")
+    last.scroll_into_view_if_needed()
+    expect(last.locator("img")).to_be_visible()
+    expect(last).to_have_accessible_name("75: Gold")
+    expect(many.locator("#tiles button").first.locator("img")).to_have_count(1)
+
+
 def test_the_overview_is_walked_by_arrow_keys_and_left_by_escape(viewer, host):
     keys = viewer(pictures(host, *["teal"] * 9))
     start(keys, "1 / 9")
