@@ -14,6 +14,7 @@ from servers import (
     BIN,
     ROOT,
     Client,
+    Cluster,
     Process,
     Service,
     contents,
@@ -177,8 +178,9 @@ def refused(server):
     return {entry["object"] for entry in server.client.acl_log()}
 
 
-def test_the_services_redis_user_may_do_all_that_the_service_does(tmp_path, shipped):
-    with Service(tmp_path, shipped.url, RATELIMIT_ENABLED="0") as service:
+def do_all(folder, url, **settings):
+    """All that the service does with Redis."""
+    with Service(folder, url, RATELIMIT_ENABLED="0", **settings) as service:
         owner, guest = Client(service.url), Client(service.url)
         owner.sign_up("owner@example.org")
         session = owner.make_session()
@@ -206,6 +208,10 @@ def test_the_services_redis_user_may_do_all_that_the_service_does(tmp_path, ship
         gone = owner.delete("/api/auth/user", json={"currentPassword": "long enough"})
         assert gone.ok, gone.text
         assert owner.get("/readyz").ok
+
+
+def test_the_services_redis_user_may_do_all_that_the_service_does(tmp_path, shipped):
+    do_all(tmp_path, shipped.url)
     assert refused(shipped) == set()
 
 
@@ -218,12 +224,30 @@ COMMANDS = [
 ]
 
 
-def test_it_may_do_all_that_the_commands_do(shipped):
-    environ = {"REDIS_URL": shipped.url, "PUBLIC_URL": "http://example.org"}
+def command_all(url, **settings):
+    """All that the commands do with Redis."""
+    environ = {"REDIS_URL": url, "PUBLIC_URL": "http://example.org", **settings}
     for command in COMMANDS:
         words = [sys.executable, "-m", "flask", "--app", *command.split()]
         subprocess.run(words, cwd=ROOT, env=environ, check=True, capture_output=True)
+
+
+def test_it_may_do_all_that_the_commands_do(shipped):
+    command_all(shipped.url)
     assert refused(shipped) == set()
+
+
+def test_on_a_cluster_and_with_a_prefix_it_may_as_well(tmp_path):
+    text = (DEPLOY / "redis.conf").read_text()
+    name, rights = re.search(r"^user (\S+) (.*)$", text, re.M).groups()
+    rights = rights.replace("~*", "~joip:*").split()
+    with Cluster(tmp_path) as cluster:
+        for node in cluster.nodes:
+            node.client.execute_command("ACL", "SETUSER", name, *rights)
+        url = cluster.url.replace("://", f"://{name}:CHANGE-ME@")
+        do_all(tmp_path, url, KEY_PREFIX="joip:")
+        command_all(url, KEY_PREFIX="joip:")
+        assert [refused(node) for node in cluster.nodes] == [set()] * 3
 
 
 def test_it_may_do_nothing_else(shipped):
@@ -244,6 +268,7 @@ def test_it_may_do_nothing_else(shipped):
 # in capitals, in a module. READONLY is an error there.
 OF_OTHERS = {
     "cluster",
+    "command",
     "config",
     "dbsize",
     "info",
