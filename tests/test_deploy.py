@@ -266,18 +266,7 @@ def test_it_may_do_nothing_else(shipped):
 
 # What the driver needs, and what is called by its methods; all others stand in lua/ or,
 # in capitals, in a module. READONLY is an error there.
-OF_OTHERS = {
-    "cluster",
-    "command",
-    "config",
-    "dbsize",
-    "info",
-    "ping",
-    "scan",
-    "select",
-    "type",
-    "wait",
-}
+OF_OTHERS = {"cluster", "command", "config", "dbsize", "info", "scan", "select", "wait"}
 
 
 def test_the_acl_names_what_the_code_uses_and_no_more(shipped):
