@@ -38,6 +38,7 @@ from redis_node import (
     StoreRefusesWrites,
     StoreUnavailable,
     is_refusal,
+    no_cluster,
     unavailable,
 )
 from redis_url import EXCHANGE, ConfigError, RedisUrl
@@ -133,7 +134,7 @@ class Cluster:
             except BaseException as error:
                 self._breaker.failed(began)
                 if isinstance(error, FAILURES):
-                    raise StoreUnavailable("ClusterDown") from error
+                    raise no_cluster(error) from error
                 raise
             self._breaker.answered()
         return self._made

@@ -185,6 +185,37 @@ def test_readiness_names_a_cluster_that_is_down(app, empty_cluster):
     wait_for(lambda: visitor.get("/readyz").status_code == 200)
 
 
+@pytest.mark.parametrize(
+    ("login", "rights", "told"),
+    [
+        ("wrong:password", None, "wrong user or password"),
+        ("stranger:secret", ["+get"], "its user may not do what is needed"),
+        ("stranger:secret", ["+cluster|slots"], "its user may not do what is needed"),
+        ("", None, "wants a password"),
+    ],
+)
+def test_readiness_tells_what_a_clusters_servers_refuse(
+    empty_cluster, login, rights, told
+):
+    """It is not taken for an outage, which heals by itself."""
+    for node in empty_cluster.nodes:
+        admin = node.client.execute_command
+        if rights:
+            admin("ACL", "SETUSER", "stranger", "on", ">secret", "~*", "-@all", *rights)
+        if not login:
+            admin("ACL", "SETUSER", "default", "resetpass", ">secret")
+    url = empty_cluster.url.replace("://", f"://{login}@" if login else "://")
+    try:
+        app = joip_share.create_app(joip_share.Settings(redis_url=url))
+        answer = Visitor(app).get("/readyz")
+    finally:
+        for node in empty_cluster.nodes:
+            node.client.execute_command("ACL", "SETUSER", "default", "nopass")
+            node.client.execute_command("ACL", "DELUSER", "stranger")
+    assert answer.status_code == 503
+    assert answer.json["checks"]["redis"] == told
+
+
 def sign_in(url: str) -> int:
     """Try to sign in as nobody; the status."""
     with Client(url) as stranger:
