@@ -21,6 +21,7 @@ async function enter(form) {
   try {
     await api.call("POST", form.dataset.path, Object.fromEntries(given));
     location.replace(form.elements.next.value); // what is behind is not this page
+    await new Promise(() => {}); // busy until the page goes: one account, not two
   } catch (error) {
     refuse(form, error);
   }

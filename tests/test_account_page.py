@@ -98,6 +98,28 @@ def test_what_is_wrong_with_a_field_is_told_there(visitor):
     )
 
 
+def test_to_press_again_while_the_next_page_is_awaited_makes_no_second_account(
+    live, person
+):
+    hasty = person(live)
+    hasty.expected.append("/api/register")
+    sent, held, presses = [], [], []
+    hasty.page.on("request", lambda request: sent.append(request.url))
+    hasty.page.expose_function("pressed", lambda: presses.append(len(held)))
+    hasty.page.route(f"{live.url}/referrals", lambda route: held.append(route))
+    hasty.go("/register?next=/referrals")
+    hasty.get_by_label("Email").fill(new_email())
+    hasty.get_by_label("Password").fill(PASSWORD)
+    hasty.evaluate("""() => {
+      const [button] = document.querySelectorAll("form.panel button");
+      setInterval(() => [button.click(), pressed()], 10);
+    }""")
+    wait_for(lambda: hasty.context.cookies() and sum(presses) > 9, what="ten presses")
+    held[0].continue_()
+    hasty.heading("Referrals")
+    assert [url for url in sent if "/api/" in url] == [f"{live.url}/api/register"]
+
+
 def test_the_email_goes_along_to_the_sign_in_but_not_into_the_address(
     live, person, client
 ):
