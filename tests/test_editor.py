@@ -991,6 +991,17 @@ def test_a_bars_figure_is_told_on_hover_touch_and_by_keyboard(live, person, coun
     expect(output).to_have_text(today)
 
 
+def test_a_links_long_name_does_not_push_its_figures_out_of_sight(live, person, owner):
+    owner.share(owner.session, email=f"{'grandmother.' * 4}maria@example.org")
+    owner.share(owner.session, label="W" * 60)
+    phone = open_editor(live, person, owner, viewport=NARROW)
+    region = phone.get_by_role("region", name="Figures by link")
+    edges = """(region) => [...region.querySelectorAll("tr > :nth-child(2)")]
+      .map((cell) => cell.getBoundingClientRect().right)"""
+    seen = region.evaluate("(node) => node.getBoundingClientRect().right")
+    assert max(region.evaluate(edges)) <= seen
+
+
 def test_the_largest_eight_sites_are_shown_and_the_others_on_demand(
     live, person, counted
 ):
