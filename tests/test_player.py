@@ -243,6 +243,15 @@ def test_next_pressed_five_times_moves_five_however_slow_the_media(viewer, host)
     expect(hurried.locator("#caption")).to_have_text("Navy")
 
 
+def test_a_title_from_right_to_left_leaves_who_made_it_in_its_order(viewer, host):
+    viewer = viewer(pictures(host, "red"), {"title": "ליד האגם"})
+    viewer.go(viewer.path)
+    maker = viewer.locator(".top-bar small")
+    begins = "(node) => node.getBoundingClientRect().left"
+    expect(maker).to_have_text("by Mira")
+    assert maker.evaluate(begins) < maker.locator("bdi").evaluate(begins)
+
+
 def test_a_swipe_goes_on_and_back(viewer, host):
     phone = viewer(pictures(host, "teal", "navy"), **PHONE)
     start(phone, "1 / 2")
