@@ -58,6 +58,9 @@ export function followHands({ part, show, wake, toggle, fullscreen }) {
     else show.previous();
   }
 
+  // Who has zoomed in moves about in the picture by the finger that would else swipe.
+  window.visualViewport?.addEventListener("resize", ({ target }) =>
+    stage.classList.toggle("zoomed", target.scale > 1.01));
   addEventListener("pointerdown", ({ pointerType }) => (touch = pointerType !== "mouse"), true);
   stage.addEventListener("pointerdown", (event) => (start = event.isPrimary ? event : null));
   stage.addEventListener("pointerup", swipe);

@@ -261,6 +261,21 @@ def test_a_swipe_goes_on_and_back(viewer, host):
     at(phone, "1 / 2")
 
 
+def test_who_has_zoomed_in_moves_about_in_the_picture_by_a_finger(viewer, host):
+    viewer = viewer(pictures(host, "red", "blue", "green"), **PHONE)
+    viewer.go(viewer.path)
+    expect(viewer.locator("#place")).to_have_text("1 / 3")
+    fingers = viewer.context.new_cdp_session(viewer.page)
+    fingers.send("Emulation.setPageScaleFactor", {"pageScaleFactor": 2.5})
+    expect(viewer.locator("#stage")).to_have_class("stage zoomed")
+    viewer.finger((300, 300), (60, 300))
+    viewer.wait_for_function("() => visualViewport.offsetLeft > 0")
+    fingers.send("Emulation.setPageScaleFactor", {"pageScaleFactor": 1})
+    expect(viewer.locator("#stage")).to_have_class("stage")
+    viewer.finger((300, 300), (60, 300))
+    expect(viewer.locator("#place")).to_have_text("2 / 3")
+
+
 def test_a_double_tap_and_f_switch_fullscreen_and_the_button_says_so(viewer, host):
     phone = viewer(pictures(host, "teal"), **PHONE)
     start(phone, "1 / 1")
