@@ -256,11 +256,13 @@ class Link:
         """The replies; what a script of ours refused is a redis.ResponseError in its
         place. Raises StoreUnavailable when all have been read.
 
-        It is one round trip, on Cluster one after another. A script that was flushed
-        meanwhile runs after the other writes of its batch and before the reads that
-        follow it. What is `durable` and has not come to enough replicas is done
-        nevertheless: NotReplicated.
+        It is one round trip, none for no commands, and on Cluster one after another. A
+        script that was flushed meanwhile runs after the other writes of its batch and
+        before the reads that follow it. What is `durable` and has not come to enough
+        replicas is done nevertheless: NotReplicated.
         """
+        if not commands:
+            return []
         wait = self._wait if durable else 0
         self._time.until = time.monotonic() + self._time.left
         try:

@@ -192,8 +192,7 @@ class Store:
     its owner's name in the same round trip, and shows nothing without it.
 
     A counted day of a session takes five fields of `:daily`, some 400 bytes, so 160 kB
-    for the 400 days that are kept; and for two days a HyperLogLog of 0.1 to 14 kB for
-    its visitors, one for its viewers and one for each link that was opened.
+    for the 400 that are kept; and HyperLogLogs of 0.1 to 14 kB each for two days.
     """
 
     def __init__(
@@ -267,7 +266,7 @@ class Store:
             return self.register(email, name, password)
         try:
             self._claim_email(email_digest(email), account.id)
-        except EmailTaken:
+        except (EmailTaken, StoreRefusesWrites):  # then it was not claimed
             forget = FORGET([self.keys.referral(code)], account.id)
             self.execute_many([("DEL", user), forget])
             raise
@@ -683,7 +682,7 @@ class Store:
         release = functools.partial(self._release, session_id, user_id)
         try:
             replaced, after = self._update(edit, fields)
-        except Refusal:
+        except (Refusal, StoreRefusesWrites):
             release(len(packed) * (before >= 0))
             raise
         except NotReplicated as error:  # done nevertheless, unless it was refused
@@ -783,8 +782,8 @@ class Store:
         with contextlib.suppress(UserNotFound):
             holder = self.account_by_email(email).id
         bind = BIND(self._session_keys(session_id), code, holder)
-        found = ("SREM", self.keys.awaited(digest), code if holder else "")
-        self.execute_many([bind, found], durable=True)
+        self.execute(*bind, durable=True)  # what a full Redis refuses, unlike SREM
+        self.execute("SREM", self.keys.awaited(digest), code if holder else "")
         return code
 
     def adopt(self, account: Account) -> None:
@@ -937,7 +936,8 @@ class Store:
         name, _ = self._owner_told(row, told)
         noted, _, shown, updated, media = row
         if noted:
-            self._note_played(viewer, code, now // 1800)
+            with contextlib.suppress(StoreRefusesWrites):
+                self._note_played(viewer, code, now // 1800)
         session = SharedSession(
             *as_slideshow(shown),
             owner_name=name,
@@ -971,9 +971,8 @@ class Store:
         pointers = self.execute_many([("GET", self.keys.share(code)) for code in times])
         found = dict(zip(times, pointers, strict=True))
         gone = [code for code, session_id in found.items() if session_id is None]
-        if gone:
-            with contextlib.suppress(StoreUnavailable):
-                self.execute("ZREM", key, *gone)
+        with contextlib.suppress(StoreUnavailable):
+            self.execute_many([("ZREM", key, code) for code in gone])
         standing = {code: int(i) for code, i in found.items() if i is not None}
         return [
             Played(code, p.title, p.thumbnail, p.media_count, p.owner_name, times[code])
@@ -1054,7 +1053,8 @@ class Store:
 
     def count_click(self, user_id: str, source: str, visitor: bytes) -> None:
         """One click for the user whose code was followed, once per visitor and day."""
-        self.execute(*self._click(user_id, source, visitor))
+        with contextlib.suppress(StoreRefusesWrites):
+            self.execute(*self._click(user_id, source, visitor))
 
     def referrer(self, code: str) -> str | None:
         """The id of the user who has this referral code, and stands."""

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- The email that an account has claimed becomes its own.
 -- KEYS: account.  ARGV: the email.
 -- Reply: the email that it had; nothing where another change or a deletion came between.

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- A click is taken back: the link that was followed is not there. Whose it was is noted,
 -- for the HyperLogLog knows them now, and they may click once there is a link; of a hundred
 -- at most, since anybody may make up visitors.

@@ -24,7 +24,7 @@ import store as stores
 from clock import MAX_ID
 from inputs import MediaInput, NewSession, SessionPatch
 from records import Visit
-from redis_link import Link
+from redis_link import Link, StoreRefusesWrites
 from refusals import EmailTaken, NotShared, Refusal
 from rows import GENERAL
 from servers import Client, RedisServer, Service, contents, wait_for
@@ -295,6 +295,92 @@ def test_what_a_revocation_that_was_cut_short_has_left_goes_with_its_session(
         assert place.broken() == []
         commands += 1
     assert commands > 1
+
+
+class Filling(Link):
+    """A link to a Redis that is full from its nth exchange on."""
+
+    def __init__(self, client, exchanges: int) -> None:
+        super().__init__(client)
+        self.left = exchanges
+
+    def execute_many(self, commands, durable=False):
+        self.left -= 1
+        if self.left == -1:
+            self.client.config_set("maxmemory", 1)
+        return super().execute_many(commands, durable)
+
+
+@pytest.fixture
+def fill(redis_server):
+    """Do something while Redis gets full before its nth exchange, and not before the
+    place is made; what to do gets a store, and the place."""
+
+    def filled(do, exchanges: int) -> tuple[Place, object, bool]:
+        place = Place(redis_server)
+        link, outcome = Filling(place.redis, exchanges), None
+        try:
+            outcome = do(Store(link), place)
+        except StoreRefusesWrites as error:
+            outcome = error
+        finally:
+            place.redis.config_set("maxmemory", 0)
+        return place, outcome, link.left < 0
+
+    return filled
+
+
+ANSWERED_WHEN_FULL = {
+    "open": OPERATIONS["open"],
+    "play": OPERATIONS["play"],
+    "click": lambda s, p: s.count_click(p.guest.id, "session_share", b"x"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERED_WHEN_FULL)
+def test_who_looks_and_plays_is_answered_wherever_redis_gets_full(fill, name):
+    exchanges, full = 0, True
+    while full:
+        place, outcome, full = fill(ANSWERED_WHEN_FULL[name], exchanges)
+        assert not isinstance(outcome, Exception)
+        assert place.broken() == []
+        exchanges += 1
+    assert exchanges > 1
+
+
+@pytest.mark.parametrize("name", ["register", "change email", "update"])
+def test_what_a_full_redis_refuses_halfway_is_taken_back(fill, name):
+    taken = []
+
+    def room(place: Place) -> bytes:
+        return place.redis.hget(f"user:{{{place.owner.id}}}:sizes", "total")
+
+    def do(store: Store, place: Place) -> object:
+        taken.append(room(place))
+        return OPERATIONS[name](store, place)
+
+    exchanges, full = 0, True
+    while full:
+        place, outcome, full = fill(do, exchanges)
+        assert place.broken() == []
+        if isinstance(outcome, StoreRefusesWrites):
+            assert room(place) == taken[-1]
+        exchanges += 1
+    assert exchanges > 1
+
+
+def test_a_link_by_email_is_lost_to_nobody_wherever_redis_gets_full(fill):
+    def share(store: Store, place: Place) -> str:
+        return store.share_by_email(place.private, place.owner.id, place.guest.email)
+
+    exchanges, full = 0, True
+    while full:
+        place, _, full = fill(share, exchanges)
+        *_, shares = place.store.read_session(place.private, place.owner.id)
+        for link in shares:
+            assert place.store.play_shared(link.share_code, place.guest.id)
+        exchanges += 1
+    assert exchanges > 1
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
