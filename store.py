@@ -27,6 +27,7 @@ from msgspec import UNSET, Raw
 
 from clock import (
     DAY,
+    age,
     days_with_visitors,
     id_age,
     new_session_id,
@@ -530,17 +531,16 @@ class Store:
 
     def list_tokens(self, user_id: str) -> list[Token]:
         """The account's tokens without their secrets, oldest first."""
-        all_of_them = ("HGETALL", self.keys.user(user_id, "tokens"))
-        rows = pairs(self._for_account(user_id, all_of_them))
+        key = self.keys.user(user_id, "tokens")
+        rows = pairs(self._for_account(user_id, ("HGETALL", key)))
         stored = map(decode_stored_token, rows.values())
         listed = sorted(stored, key=lambda token: (token.created_at, token.id))
         exist = [("EXISTS", self.keys.token(token.digest)) for token in listed]
-        written = self.execute_many(exist)  # else a crash came between, or comes now
-        return [
-            Token(token.id, token.name, token.created_at)
-            for token, stands in zip(listed, written, strict=True)
-            if stands
-        ]
+        told = [*zip(listed, self.execute_many(exist), strict=True)]
+        lost = [t for t, stands in told if not stands and age(t.created_at) > SETTLED]
+        with contextlib.suppress(StoreUnavailable):  # a crash came between
+            self.execute_many([("HDEL", key, token.id) for token in lost])
+        return [Token(t.id, t.name, t.created_at) for t, stands in told if stands]
 
     def delete_token(self, user_id: str, token_id: str) -> None:
         """Take a token back, at once. Raises TokenNotFound."""

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 import store as stores
-from clock import MAX_ID, id_age, today
+from clock import MAX_ID, id_age, timestamp, today
 from inputs import MediaInput, NewSession, SessionPatch
-from records import Visit
+from records import StoredToken, Visit, to_json
 from refusals import (
     BadIntervals,
     EditConflict,
@@ -223,6 +223,25 @@ class StoreContract:
         assert store.token_owner(secret) == owner.id
         with pytest.raises(UserNotFound):
             store.create_token("nobody", "Laptop")
+
+    @pytest.mark.parametrize("made", ["long ago", "now"])
+    def test_a_token_that_a_crash_left_unwritten_takes_nobodys_place(
+        self, store, owner, made
+    ):
+        """Nobody sees it, and so nobody could take it back; one that is being made has
+        its place."""
+        few = another(store, tokens=1)
+        at = "2026-01-01T00:00:00Z" if made == "long ago" else timestamp()
+        row = to_json(StoredToken("left", "Laptop", at, "0" * 64))
+        keys = store.keys.user_keys(owner.id, "tokens")
+        store.execute(*stores.ADD_TOKEN(keys, "left", row, 1))
+        assert few.list_tokens(owner.id) == []
+        if made == "long ago":
+            token, _ = few.create_token(owner.id, "Laptop")
+            assert few.list_tokens(owner.id) == [token]
+        else:
+            with pytest.raises(TooManyTokens):
+                few.create_token(owner.id, "Laptop")
 
     # Sessions
 
