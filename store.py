@@ -928,7 +928,9 @@ class Store:
         """A shared session in full, for a signed-in viewer; with `counted`, a play,
         which also goes to what the viewer has played. Raises NotShared, NotForYou."""
         now, scripts = int(time.time()), (PLAY, REPLAY) if counted else (REPLAY,)
-        row, told = self._ask(scripts, code, (viewer, now))
+        again = ("ZADD", self.keys.user(viewer, "played"), "XX", time.time(), code)
+        more = [again] if counted else []  # is the newest of what is listed
+        row, told, *_ = self._ask(scripts, code, (viewer, now), *more)
         if isinstance(row, NotForYou):  # it may still wait for them, after a crash
             with contextlib.suppress(UserNotFound):
                 self.adopt(self.account(viewer))
@@ -952,9 +954,8 @@ class Store:
         has noted them, so either the end finds this list or we see the end."""
         keys = self.keys.user_keys(user_id, "played")
         session = functools.partial(self.keys.session, self._place(code).session_id)
-        listed = ("HEXISTS", session("codes"), code)
-        note = [PLAYED(keys, code, int(time.time())), ("EXISTS", session()), listed]
-        noted, *standing = self.execute_many(note)
+        look = [("EXISTS", session()), ("HEXISTS", session("codes"), code)]
+        noted, *standing = self.execute_many([PLAYED(keys, code, time.time()), *look])
         if not noted:
             self.execute("ZREM", session("players"), user_id)
         elif not all(standing):
@@ -970,9 +971,8 @@ class Store:
         times = {code.decode(): int(float(at)) for code, at in listed}
         pointers = self.execute_many([("GET", self.keys.share(code)) for code in times])
         found = dict(zip(times, pointers, strict=True))
-        gone = [code for code, session_id in found.items() if session_id is None]
         with contextlib.suppress(StoreUnavailable):
-            self.execute_many([("ZREM", key, code) for code in gone])
+            self.execute_many([("ZREM", key, c) for c, i in found.items() if i is None])
         standing = {code: int(i) for code, i in found.items() if i is not None}
         return [
             Played(code, p.title, p.thumbnail, p.media_count, p.owner_name, times[code])

@@ -64,6 +64,15 @@ def test_the_newest_come_first_and_what_is_played_again_is_new_again(clock, worl
     assert listed(world.guest) == [codes[0], codes[2], codes[1]]
 
 
+def test_what_is_played_again_is_new_again_though_it_is_no_new_play(clock, world):
+    first, second = shared(world), shared(world)
+    for n, code in enumerate((first, second, first, second, second, first)):
+        clock(n / 8)  # within a second as well
+        play(world.guest, code)
+        assert listed(world.guest)[0] == code
+    assert len(listed(world.guest)) == 2
+
+
 def test_ones_own_slideshows_are_not_shared_with_oneself(world):
     play(world.owner, world.code)
     page = world.owner.get("/").text
