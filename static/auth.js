@@ -3,6 +3,8 @@
 
 const { base } = document.documentElement.dataset;
 const EMAIL = "joip-email"; // what was typed on the other of the two pages
+const NO_COOKIES = "This browser keeps no cookies of this site, so that nobody stays signed in. "
+  + "Please allow them, or open this page in another browser";
 let api; // the module, once it has come
 
 /** The browser's storage of that name; none where it is forbidden. */
@@ -14,11 +16,20 @@ function storage(name) {
   }
 }
 
+/** Whether cookies are kept here; `navigator.cookieEnabled` does not know of every setting. */
+function keepsCookies() {
+  document.cookie = "joip-try=1; SameSite=Lax";
+  const kept = document.cookie.includes("joip-try=1");
+  document.cookie = "joip-try=; SameSite=Lax; Max-Age=0";
+  return kept;
+}
+
 /** Create an account or sign in: the fields, but the empty ones, are sent. */
 async function enter(form) {
   api.clear(form);
   const given = [...new FormData(form)].filter(([name, value]) => value && name !== "next");
   try {
+    if (!keepsCookies()) throw new api.ApiError(401, { message: NO_COOKIES });
     await api.call("POST", form.dataset.path, Object.fromEntries(given));
     location.replace(form.elements.next.value); // what is behind is not this page
     await new Promise(() => {}); // busy until the page goes: one account, not two

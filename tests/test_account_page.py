@@ -98,6 +98,21 @@ def test_what_is_wrong_with_a_field_is_told_there(visitor):
     )
 
 
+def test_where_no_cookies_are_kept_one_is_told_instead_of_led_in_a_circle(
+    live, person, client
+):
+    strict = person(live)
+    strict.add_init_script("""
+      Object.defineProperty(document, "cookie", { get: () => "", set() {} });
+    """)
+    strict.go("/referrals")
+    strict.get_by_label("Email").fill(client.user["email"])
+    strict.get_by_label("Password").fill(PASSWORD)
+    strict.press("Sign in")
+    told = strict.get_by_role("alert").filter(visible=True)
+    expect(told).to_contain_text("This browser keeps no cookies of this site")
+
+
 def test_to_press_again_while_the_next_page_is_awaited_makes_no_second_account(
     live, person
 ):
