@@ -37,8 +37,8 @@ from redis_node import (
     Replies,
     StoreRefusesWrites,
     StoreUnavailable,
+    denial,
     is_refusal,
-    no_cluster,
     unavailable,
 )
 from redis_url import EXCHANGE, ConfigError, RedisUrl
@@ -92,24 +92,27 @@ class Master(Node):
 
     def _new(self) -> redis.Connection:
         with self._asking:
-            self._ask()
+            failure = self._ask()
             if self._address is None:
-                raise MasterNotFoundError
+                raise MasterNotFoundError from failure
             host, port = self._address
         return self._make(host=host, port=port, **self._options)
 
-    def _ask(self) -> None:
+    def _ask(self) -> Exception | None:
         """Learn the address of the first Sentinel that answers, and ask that one first
-        from now on; None where nobody does."""
+        from now on; None where nobody does, and why the last one failed to."""
         self._next_news, self._address = time.monotonic() + NEWS, None
+        failure: Exception | None = None
         for sentinel in [*self._sentinels]:
-            with contextlib.suppress(*FAILURES):
+            try:
                 found: Any = sentinel.sentinel_get_master_addr_by_name(self._service)
                 if found:
                     self._address = (found[0].decode(), found[1])
-                    self._sentinels.remove(sentinel)
-                    self._sentinels.insert(0, sentinel)
-                    return
+                    self._sentinels.sort(key=lambda each: each is not sentinel)
+                    break
+            except FAILURES as error:
+                failure = error
+        return failure
 
 
 class Cluster:
@@ -134,7 +137,7 @@ class Cluster:
             except BaseException as error:
                 self._breaker.failed(began)
                 if isinstance(error, FAILURES):
-                    raise no_cluster(error) from error
+                    raise StoreUnavailable(denial(error) or "ClusterDown") from error
                 raise
             self._breaker.answered()
         return self._made

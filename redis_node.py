@@ -51,7 +51,7 @@ REFUSES_WRITES = {
     "MISCONF": "cannot write to its disk",
     "NOREPLICAS": "too few replicas",
 }
-REFUSES_US = {"NOAUTH", "NOPERM", "WRONGPASS"}  # as it is set up: no outage
+DENIALS = {"NOAUTH", "NOPERM", "WRONGPASS"}  # as it is set up: no outage
 FAILURES = (
     *(redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse),
     redis.ResponseError,  # to what a connection says at first
@@ -72,17 +72,17 @@ def unavailable(error: Exception) -> StoreUnavailable:
         return StoreRefusesWrites(REFUSES_WRITES[code])
     if code == "CLUSTERDOWN" or isinstance(error, RedisClusterException):
         return StoreUnavailable("ClusterDown")
-    return StoreUnavailable(code or type(error).__name__)
+    return StoreUnavailable(denial(error) or code or type(error).__name__)
 
 
-def no_cluster(error: BaseException | None) -> StoreUnavailable:
-    """What to raise where a Cluster cannot be asked, for an error of the driver: what a
-    server has refused stands in the errors that it came of."""
+def denial(error: BaseException | None) -> str:
+    """The code by which a server has sent us away, where an error of the driver came of
+    that, as of a Cluster or of Sentinels who name nobody; else ""."""
     while error:
-        if (code := _code(error)) in REFUSES_US:
-            return StoreUnavailable(code)
+        if (code := _code(error)) in DENIALS:
+            return code
         error = error.__cause__ or error.__context__
-    return StoreUnavailable("ClusterDown")
+    return ""
 
 
 def _code(error: Any) -> str:
