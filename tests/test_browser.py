@@ -422,9 +422,17 @@ def widths_that_do_not_fit(someone):
     return faults
 
 
+# What sticks out at the left cannot be scrolled to.
+CUT = """() => [...document.querySelectorAll("button, .button, input, select, h1, h2")]
+  .filter((node) => node.checkVisibility() && !node.closest(".unseen"))
+  .filter((node) => node.getBoundingClientRect().left < 0)
+  .map((node) => node.id || node.textContent)"""
+
+
 def too_wide(someone, width, how=""):
     needed = someone.evaluate("document.documentElement.scrollWidth")
-    return [f"{needed} px wide on {width}{how}"] if needed > width else []
+    wide = [f"{needed} px wide on {width}{how}"] if needed > width else []
+    return wide + [f"{cut} is cut on {width}{how}" for cut in someone.evaluate(CUT)]
 
 
 # Dialogs and menus, opened by hand.
