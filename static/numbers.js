@@ -48,11 +48,15 @@ function step(event) {
   api.say(output(chart).textContent);
 }
 
+let chosen; // the link that was chosen last; what comes late for another one is dropped
+
 /** Other days: the section as the server draws it, while the editor stays as it is. */
 async function change(link) {
   const numbers = document.getElementById("numbers");
+  chosen = link;
   try {
     const fresh = (await api.page(link.href)).getElementById("numbers");
+    if (chosen !== link) return;
     const { top } = numbers.querySelector(".range").getBoundingClientRect();
     numbers.replaceWith(fresh);
     dates.localize(fresh);

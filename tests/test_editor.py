@@ -970,6 +970,25 @@ def test_other_days_are_shown_without_losing_an_edit(live, person, counted):
     editor.page.on("dialog", lambda box: box.accept())
 
 
+@pytest.mark.parametrize("order", [(7, 365), (365, 7)])
+def test_of_two_choices_of_days_the_last_one_is_shown(live, person, counted, order):
+    owner = open_editor(live, person, counted)
+    held, drawn = {}, []
+    owner.page.route(
+        re.compile(r"\?days="),
+        lambda route: held.update({int(route.request.url.split("=")[1]): route}),
+    )
+    owner.page.on("requestfinished", lambda request: drawn.append(request.url))
+    for days in (7, 365):
+        owner.get_by_role("link", name=f"{days} days", exact=True).click()
+    for days in order:
+        wait_for(lambda days=days: owner.context.cookies() and days in held)
+        held[days].continue_()
+        wait_for(lambda days=days: owner.context.cookies() and drawn[-1:] and
+                 drawn[-1].endswith(f"={days}"))  # fmt: skip
+    expect(owner.locator("#days-heading")).to_have_text("The last 365 days")
+
+
 def test_a_bars_figure_is_told_on_hover_touch_and_by_keyboard(live, person, counted):
     editor = open_editor(live, person, counted, has_touch=True)
     chart = editor.locator(".bars.opens svg")
