@@ -128,6 +128,17 @@ def test_an_owner_edits_shares_and_revokes_on_one(live, phone):
     assert saved(owner)["shares"] == []
 
 
+def test_no_field_is_so_small_that_the_page_zooms_in_as_one_types(phone):
+    small = """() => [...document.querySelectorAll("input, select, textarea")]
+      .filter((field) => field.offsetParent && !field.matches("[type=file], .unseen"))
+      .filter((field) => parseFloat(getComputedStyle(field).fontSize) < 16)
+      .map(({ name }) => name)"""
+    for path in ("/", "/account", "/sessions/new", phone.owner.path):
+        phone.go(path)
+        expect(phone.locator("button:disabled")).to_have_count(0)
+        assert phone.evaluate(small) == [], path
+
+
 def test_two_versions_are_told_apart_on_one(phone):
     owner = phone.owner
     phone.expected.append("/api/sessions")
