@@ -139,6 +139,16 @@ def test_no_field_is_so_small_that_the_page_zooms_in_as_one_types(phone):
         assert phone.evaluate(small) == [], path
 
 
+def test_two_quick_taps_on_a_button_do_not_zoom_in(phone):
+    zooming = """() => [...document.querySelectorAll("button, .button, summary")]
+      .filter((node) => getComputedStyle(node).touchAction !== "manipulation")
+      .map((node) => node.outerHTML)"""
+    for path in ("/", phone.owner.path, f"{phone.owner.path}/play"):
+        phone.go(path)
+        expect(phone.locator("button:disabled")).to_have_count(0)
+        assert phone.evaluate(zooming) == [], path
+
+
 def test_two_versions_are_told_apart_on_one(phone):
     owner = phone.owner
     phone.expected.append("/api/sessions")
