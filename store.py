@@ -191,9 +191,6 @@ class Store:
 
     An account is gone for everyone as soon as DEPART has marked it: a preview asks for
     its owner's name in the same round trip, and shows nothing without it.
-
-    A counted day of a session takes five fields of `:daily`, some 400 bytes, so 160 kB
-    for the 400 that are kept; and HyperLogLogs of 0.1 to 14 kB each for two days.
     """
 
     def __init__(
@@ -379,7 +376,9 @@ class Store:
         keys = self.keys.user_keys(user_id, "logins")
         ending, kept = ("", "") if keep_login is None else ("1", keep_login)
         change = CHANGE_ACCOUNT(keys, checked, ending, kept, *flat(fields))
-        self._end_logins(user_id, self.execute(*change, durable=True))
+        ended = self.execute(*change, durable=not ending)
+        if ending:  # also where no replica has it yet, which is told afterwards
+            self._end_logins(user_id, ended)
 
     def change_email(self, account: Account, email: str) -> None:
         """Give an account another email. Raises EmailTaken, WrongPassword.
@@ -415,27 +414,28 @@ class Store:
         `checked`, WrongPassword."""
         known = account.password if checked else ""
         marked = DEPART([self.keys.user(account.id)], known)
-        fields = pairs(self.execute(*marked, durable=True))
+        fields = pairs(self.execute(*marked))
         self._erase(msgspec.convert(fields, Account, strict=False))
 
     def _erase(self, account: Account) -> None:
         """What is left of an account that is marked: first what lets somebody in; its
-        email goes last, and finds who is left of a crash."""
+        email goes last, and finds who is left of a crash. Then replicas are waited for,
+        since what they miss must not end it halfway."""
         keys, user_id = self.keys, account.id
         tokens = pairs(self.execute("HGETALL", keys.user(user_id, "tokens")))
-        digests = [decode_stored_token(row).digest for row in tokens.values()]
-        self.execute_many([("DEL", keys.token(digest)) for digest in digests])
         logins = self.execute("ZRANGE", keys.user(user_id, "logins"), 0, -1)
-        self._end_logins(user_id, logins)
+        ended = [keys.token(decode_stored_token(row).digest) for row in tokens.values()]
+        ended += [keys.login(login.decode()) for login in logins]
+        self.execute_many([("DEL", key) for key in ended])
         for ids in self._chunks(("ZRANGE", keys.user(user_id, "sessions"), 0, -1)):
             self._remove_sessions([int(i) for i in ids], user_id)
         self.execute(*FORGET([keys.referral(account.referral_code)], user_id))
         self._strike_off(user_id)
         clickers = [f"clickers:{day}" for day in days_with_visitors()]
-        self.execute("DEL", *keys.user_keys(user_id, *USER_PARTS, *clickers))
-        for email in {account.email, account.pending_email} - {""}:
-            pointer = keys.email(email_digest(email))
-            self.execute(*FORGET([pointer], user_id), durable=True)
+        gone = ("DEL", *keys.user_keys(user_id, *USER_PARTS, *clickers))
+        emails = {account.email, account.pending_email} - {""}
+        forget = [FORGET([keys.email(email_digest(e))], user_id) for e in emails]
+        self.execute_many([gone, *forget], durable=True)
 
     def _strike_off(self, user_id: str) -> None:
         """Out of the players of what they played."""
@@ -469,7 +469,8 @@ class Store:
         checked ("" where none was). Raises UserNotFound, WrongPassword."""
         keys, most = self.keys.user_keys(user_id, "logins"), self.limits.logins
         announce = SIGN_IN(keys, login_id, int(time.time()), hash_, LOGIN_SECONDS, most)
-        self._end_logins(user_id, self.execute(*announce))
+        if old := self.execute(*announce):
+            self._end_logins(user_id, old)
         written = KEEP([self.keys.login(login_id)], value, LOGIN_SECONDS)
         listed = ("ZSCORE", keys[1], login_id)
         commands = [written, listed, self._look_again(user_id)]
@@ -507,10 +508,9 @@ class Store:
         self.execute_many(commands, durable=True)
 
     def _end_logins(self, user_id: str, login_ids: Sequence[bytes]) -> None:
-        if login_ids:
-            ended = [("DEL", self.keys.login(i.decode())) for i in login_ids]
-            unlist = ("ZREM", self.keys.user(user_id, "logins"), *login_ids)
-            self.execute_many([*ended, unlist], durable=True)
+        ended = [("DEL", self.keys.login(i.decode())) for i in login_ids]
+        unlist = ("ZREM", self.keys.user(user_id, "logins"), "", *login_ids)
+        self.execute_many([*ended, unlist], durable=True)
 
     # Tokens
 
@@ -708,7 +708,7 @@ class Store:
         Raises SessionNotFound, NotOwner."""
         keys = self._session_keys(session_id)
         left = self.execute(*REMOVE(keys, user_id, *days_with_visitors()))
-        self._purge(session_id, user_id, *left)
+        self.execute_many(self._purging(session_id, user_id, *left), durable=True)
 
     def _remove_sessions(self, session_ids: Sequence[int], user_id: str) -> None:
         """Several of a deleted account's, in as few round trips as one would take."""
@@ -721,23 +721,22 @@ class Store:
             elif isinstance(reply, Refusal):  # it was removed before, and not purged
                 self.purge(session_id, user_id)
             else:
-                self._purge(session_id, user_id, *reply)
+                self.execute_many(self._purging(session_id, user_id, *reply))
 
     def purge(self, session_id: int, owner: str) -> None:
         """Take away what is left of a session that is gone."""
         codes, players = (self.keys.session(session_id, p) for p in LEFT_OVER)
         read = [("HGETALL", codes), ("ZRANGE", players, 0, -1)]
-        self._purge(session_id, owner, *self.execute_many(read))
+        self.execute_many(self._purging(session_id, owner, *self.execute_many(read)))
 
-    def _purge(
+    def _purging(
         self, session_id: int, owner: str, codes: Any, players: Sequence[bytes]
-    ) -> None:
-        """What points at a session, then its lists of codes and players, then its place
-        in its owner's list."""
+    ) -> list[Command]:
+        """Away with what points at a session, then with its lists of codes and players,
+        then with its place in its owner's list."""
         published = self._unpublish(pairs(codes), players)
         lists = ("DEL", *(self.keys.session(session_id, part) for part in LEFT_OVER))
-        last = self.unlist(session_id, owner)
-        self.execute_many([*published, lists, last], durable=True)
+        return [*published, lists, self.unlist(session_id, owner)]
 
     def _unpublish(
         self, codes: Mapping[str, str], players: Iterable[bytes] = ()

@@ -25,6 +25,7 @@ from clock import MAX_ID
 from inputs import MediaInput, NewSession, SessionPatch
 from records import Visit
 from redis_link import Link, StoreRefusesWrites
+from redis_node import NotReplicated
 from refusals import EmailTaken, NotShared, Refusal
 from rows import GENERAL
 from servers import Client, RedisServer, Service, contents, wait_for
@@ -295,6 +296,32 @@ def test_what_a_revocation_that_was_cut_short_has_left_goes_with_its_session(
         assert place.broken() == []
         commands += 1
     assert commands > 1
+
+
+class Alone(Link):
+    """A link to a Redis whose replicas have nothing in time."""
+
+    def execute_many(self, commands, durable=False):
+        replies = super().execute_many(commands)
+        if durable:
+            raise NotReplicated(replies)
+        return replies
+
+
+@pytest.mark.parametrize(
+    "name", ["delete account", "change password", "delete", "revoke", "revoke by email"]
+)
+def test_what_no_replica_has_is_done_to_the_end(redis_server, name):
+    """Else an account that nobody can get at any more would keep all that it had, and a
+    new password would leave the old one's logins."""
+    place = Place(redis_server)
+    assert attempt(place.store, name, place)
+    done = place.seen()
+    place = Place(redis_server)
+    with pytest.raises(NotReplicated):
+        OPERATIONS[name](Store(Alone(place.redis)), place)
+    assert place.seen() == done
+    assert place.broken() == []
 
 
 class Filling(Link):

@@ -15,7 +15,6 @@ from clock import today
 from conftest import Visitor
 from records import EVENTS
 from servers import ROOT
-from store import Store
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 PLACEHOLDERS = {
@@ -180,7 +179,6 @@ def test_what_a_session_takes_is_what_the_documents_say(real_redis):
         assert real_redis.memory_usage("daily") < most
     assert "takes 3 to 4 kB; a year of counters 150 kB" in text_of("docs/operations.md")
     assert "some 160 kB at most" in text_of("docs/design.md")
-    assert "some 400 bytes, so 160 kB" in Store.__doc__
 
 
 def text_of(page):
