@@ -81,7 +81,6 @@ from refusals import (
     SessionNotFound,
     TokenNotFound,
     UserNotFound,
-    WrongPassword,
 )
 from rows import (
     BY_EMAIL,
@@ -475,9 +474,9 @@ class Store:
         listed = ("ZSCORE", keys[1], login_id)
         commands = [written, listed, self._look_again(user_id)]
         _, score, account = self.execute_many(commands, durable=True)
-        if not float(score or 0) or not _stands(account):
+        if not float(score or 0) or not _stands(account):  # perhaps all logins ended
             self.end_login(login_id, user_id)
-            raise WrongPassword
+            self.keep_login(login_id, user_id, value, hash_)  # or tells what is wrong
 
     def renew_login(self, login_id: str, user_id: str, value: bytes) -> None:
         """Let a login that is in use live on, unless it was ended meanwhile."""

@@ -522,6 +522,24 @@ def test_a_change_of_email_that_is_refused_takes_no_other_along(redis_server):
     assert commands > 1
 
 
+def test_who_signs_in_while_all_logins_end_has_the_right_password(redis_server):
+    """They are in before or after it; only those from before are ended."""
+    commands, met = 0, [True]
+    while met:
+        place, met = Place(redis_server), []
+
+        def meet(place=place, met=met) -> None:
+            met.append(True)
+            place.store.change_account(place.owner.id, {}, keep_login="")
+
+        store = place.stopping(commands, meet)
+        store.keep_login("new login", place.owner.id, place.login_of_owner, PASSWORD)
+        assert not place.store.read_login("login") or not met
+        assert place.broken() == []
+        commands += 1
+    assert commands > 1
+
+
 def assert_kept(place: Place, acknowledged: dict[str, object]) -> None:
     """What was acknowledged is so, and nothing is left of what was deleted."""
     done = {name: result for name, result in acknowledged.items() if result}
