@@ -926,8 +926,8 @@ class Store:
         """A shared session in full, for a signed-in viewer; with `counted`, a play,
         which also goes to what the viewer has played. Raises NotShared, NotForYou."""
         now, scripts = int(time.time()), (PLAY, REPLAY) if counted else (REPLAY,)
-        again = ("ZADD", self.keys.user(viewer, "played"), "XX", time.time(), code)
-        more = [again] if counted else []  # is the newest of what is listed
+        first = ("ZADD", self.keys.user(viewer, "played"), "XX", time.time(), code)
+        more = [first] if counted else []  # it leads the list that it may be in already
         row, told, *_ = self._ask(scripts, code, (viewer, now), *more)
         if isinstance(row, NotForYou):  # it may still wait for them, after a crash
             with contextlib.suppress(UserNotFound):
