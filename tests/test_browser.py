@@ -359,6 +359,8 @@ def test_no_button_pretends_to_work_where_its_script_is_not(live, person, galler
         assert buttons.count() == posting.count(), name
 
 
+SCREENS = {look: {"narrow": NARROW} for look in LOOKS}
+SCREENS["light"] = {"wide": WIDE, "narrow": NARROW}
 EXPECTED = ["403 (", "404 (", "429 (", "500 (", "503 (", "example.org"]
 
 
@@ -380,7 +382,7 @@ def test_every_page_is_accessible_and_fits(live, person, gallery, refusals):
             someone.emulate_media(**media)
             found = someone.faults(look)
             faults += [f"{name}, {look}: {fault}" for fault in found]
-            take_pictures(someone, f"{name}-{look}")
+            take_pictures(someone, name, look)
         faults += [f"{name}: {fault}" for fault in widths_that_do_not_fit(someone)]
     assert not faults, "\n".join(faults)
 
@@ -404,10 +406,11 @@ def answer_with(someone, refusals):
     someone.context.route(re.compile(r"/(429|500|503)$"), serve)
 
 
-def take_pictures(someone, name):
-    for screen, size in {"narrow": NARROW, "wide": WIDE}.items():
+def take_pictures(someone, name, look):
+    """On a telephone, and in the light also on a wide screen."""
+    for screen, size in SCREENS[look].items():
         someone.set_viewport_size(size)
-        someone.screenshot(path=SHOTS / f"{name}-{screen}.jpg", full_page=True)
+        someone.screenshot(path=SHOTS / f"{name}-{look}-{screen}.jpg", full_page=True)
 
 
 def widths_that_do_not_fit(someone):

@@ -215,25 +215,25 @@ def test_the_services_redis_user_may_do_all_that_the_service_does(tmp_path, ship
     assert refused(shipped) == set()
 
 
+WALKS = ["joip_share report", "maintain check --repair"]  # by SCAN
 COMMANDS = [
     "joip_share create-user --email=ann@example.org --name=Ann --password=long-enough",
     "joip_share list-users",
-    "joip_share report",
-    "maintain check --repair",
+    *WALKS,
     "joip_share delete-user ann@example.org --yes",
 ]
 
 
-def command_all(url, **settings):
-    """All that the commands do with Redis."""
+def give(commands, url, **settings):
+    """Give these commands, to their end."""
     environ = {"REDIS_URL": url, "PUBLIC_URL": "http://example.org", **settings}
-    for command in COMMANDS:
+    for command in commands:
         words = [sys.executable, "-m", "flask", "--app", *command.split()]
         subprocess.run(words, cwd=ROOT, env=environ, check=True, capture_output=True)
 
 
 def test_it_may_do_all_that_the_commands_do(shipped):
-    command_all(shipped.url)
+    give(COMMANDS, shipped.url)
     assert refused(shipped) == set()
 
 
@@ -246,7 +246,7 @@ def test_on_a_cluster_and_with_a_prefix_it_may_as_well(tmp_path):
             node.client.execute_command("ACL", "SETUSER", name, *rights)
         url = cluster.url.replace("://", f"://{name}:CHANGE-ME@")
         do_all(tmp_path, url, KEY_PREFIX="joip:")
-        command_all(url, KEY_PREFIX="joip:")
+        give(WALKS, url, KEY_PREFIX="joip:")
         assert [refused(node) for node in cluster.nodes] == [set()] * 3
 
 
