@@ -3,8 +3,8 @@
     make bench                            the whole table, for docs/performance.md
     PYTHONPATH=tests python -m bench --only P,H --rounds 3 --seconds 2
 
-Servers run on core 0; wrk and Redis on core 1. Candidates take turns, so that what
-drifts on a machine drifts for all of them; a ratio is taken within a round.
+Servers run on core 0; wrk and Redis on core 1. Candidates take turns of a second, so
+that what drifts on a machine drifts for all of them; a ratio is taken within a round.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def main() -> None:
     """The command line."""
     everything = [name for name in LABELS if name != YARDSTICK]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4, help="of a candidate's round")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=int, default=1, help="of a candidate's round")
     parser.add_argument(
         "--only",
         type=lambda text: text.split(","),

@@ -90,9 +90,10 @@ def ratios(rounds: Sequence[Sample], others: Sequence[Sample]) -> list[float]:
 
 
 def spread(values: Iterable[float], digits: int) -> str:
-    """The median, and the lowest and highest: `1.10 (1.08-1.13)`."""
+    """The median, and between what the middle half is: `1.10 (1.08-1.13)`."""
     ordered = sorted(values)
-    ends = median(ordered), ordered[0], ordered[-1]
+    quarter = len(ordered) // 4
+    ends = median(ordered), ordered[quarter], ordered[-1 - quarter]
     return "{} ({}-{})".format(*(f"{value:,.{digits}f}" for value in ends))
 
 
