@@ -133,6 +133,15 @@ class Person:
             event = {"type": kind, "touchPoints": points, "timestamp": begun + n / 30}
             touch.send("Input.dispatchTouchEvent", event)
 
+    def lose_answer(self, pattern):
+        """What is asked next at such an address is done, and its answer gets lost."""
+
+        def lose(route):
+            route.fetch()
+            route.abort()
+
+        self.page.route(pattern, lose, times=1)
+
     def faults(self, look="light"):
         """What axe-core finds in the page, as it is now."""
         if look not in RULES:

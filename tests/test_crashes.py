@@ -11,6 +11,7 @@ import contextlib
 import random
 import re
 import threading
+from collections.abc import Iterator
 from itertools import product
 from types import SimpleNamespace
 
@@ -338,13 +339,12 @@ class Filling(Link):
         return super().execute_many(commands, durable)
 
 
-@pytest.fixture
-def fill(redis_server):
-    """Do something while Redis gets full before its nth exchange, and not before the
-    place is made; what to do gets a store, and the place."""
-
-    def filled(do, exchanges: int) -> tuple[Place, object, bool]:
-        place = Place(redis_server)
+def full_anywhere(server: RedisServer, do) -> Iterator[tuple[Place, object]]:
+    """Do something with a store and a place while Redis gets full before its nth
+    exchange, for every n: each place afterwards, and what came of it."""
+    exchanges, full = 0, True
+    while full:
+        place = Place(server)
         link, outcome = Filling(place.redis, exchanges), None
         try:
             outcome = do(Store(link), place)
@@ -352,9 +352,10 @@ def fill(redis_server):
             outcome = error
         finally:
             place.redis.config_set("maxmemory", 0)
-        return place, outcome, link.left < 0
-
-    return filled
+        yield place, outcome
+        full = link.left < 0
+        exchanges += 1
+    assert exchanges > 1
 
 
 ANSWERED_WHEN_FULL = {
@@ -365,18 +366,14 @@ ANSWERED_WHEN_FULL = {
 
 
 @pytest.mark.parametrize("name", ANSWERED_WHEN_FULL)
-def test_who_looks_and_plays_is_answered_wherever_redis_gets_full(fill, name):
-    exchanges, full = 0, True
-    while full:
-        place, outcome, full = fill(ANSWERED_WHEN_FULL[name], exchanges)
+def test_who_looks_and_plays_is_answered_wherever_redis_gets_full(redis_server, name):
+    for place, outcome in full_anywhere(redis_server, ANSWERED_WHEN_FULL[name]):
         assert not isinstance(outcome, Exception)
         assert place.broken() == []
-        exchanges += 1
-    assert exchanges > 1
 
 
 @pytest.mark.parametrize("name", ["register", "change email", "update"])
-def test_what_a_full_redis_refuses_halfway_is_taken_back(fill, name):
+def test_what_a_full_redis_refuses_halfway_is_taken_back(redis_server, name):
     taken = []
 
     def room(place: Place) -> bytes:
@@ -386,28 +383,20 @@ def test_what_a_full_redis_refuses_halfway_is_taken_back(fill, name):
         taken.append(room(place))
         return OPERATIONS[name](store, place)
 
-    exchanges, full = 0, True
-    while full:
-        place, outcome, full = fill(do, exchanges)
+    for place, outcome in full_anywhere(redis_server, do):
         assert place.broken() == []
         if isinstance(outcome, StoreRefusesWrites):
             assert room(place) == taken[-1]
-        exchanges += 1
-    assert exchanges > 1
 
 
-def test_a_link_by_email_is_lost_to_nobody_wherever_redis_gets_full(fill):
+def test_a_link_by_email_is_lost_to_nobody_wherever_redis_gets_full(redis_server):
     def share(store: Store, place: Place) -> str:
         return store.share_by_email(place.private, place.owner.id, place.guest.email)
 
-    exchanges, full = 0, True
-    while full:
-        place, _, full = fill(share, exchanges)
+    for place, _ in full_anywhere(redis_server, share):
         *_, shares = place.store.read_session(place.private, place.owner.id)
         for link in shares:
             assert place.store.play_shared(link.share_code, place.guest.id)
-        exchanges += 1
-    assert exchanges > 1
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -503,41 +492,51 @@ def test_two_operations_may_meet_anywhere(redis_server, first, second, fate):
     assert commands > 1
 
 
-def test_a_change_of_email_that_is_refused_takes_no_other_along(redis_server):
-    """The other one was acknowledged, so it is done, wherever the two meet."""
+def meeting_anywhere(server: RedisServer, one, other) -> Iterator[tuple[Place, bool]]:
+    """Do one thing with a store and a place, while the other is done there before its
+    nth command, for every n: each place afterwards, and whether the two have met."""
     commands, met = 0, [True]
     while met:
-        place, met = Place(redis_server), []
+        place, met = Place(server), []
 
         def meet(place=place, met=met) -> None:
             met.append(True)
-            with pytest.raises(EmailTaken):
-                place.store.change_email(place.owner, place.guest.email)
+            other(place)
 
-        place.stopping(commands, meet).change_email(place.owner, NEW)
+        one(place.stopping(commands, meet), place)
+        yield place, bool(met)
+        commands += 1
+    assert commands > 1
+
+
+def test_a_change_of_email_that_is_refused_takes_no_other_along(redis_server):
+    """The other one was acknowledged, so it is done, wherever the two meet."""
+
+    def change(store: Store, place: Place) -> None:
+        store.change_email(place.owner, NEW)
+
+    def be_refused(place: Place) -> None:
+        with pytest.raises(EmailTaken):
+            place.store.change_email(place.owner, place.guest.email)
+
+    for place, _ in meeting_anywhere(redis_server, change, be_refused):
         assert place.store.account(place.owner.id).email == NEW
         assert place.store.account_by_email(NEW).id == place.owner.id
         assert place.broken() == []
-        commands += 1
-    assert commands > 1
 
 
 def test_who_signs_in_while_all_logins_end_has_the_right_password(redis_server):
     """They are in before or after it; only those from before are ended."""
-    commands, met = 0, [True]
-    while met:
-        place, met = Place(redis_server), []
 
-        def meet(place=place, met=met) -> None:
-            met.append(True)
-            place.store.change_account(place.owner.id, {}, keep_login="")
-
-        store = place.stopping(commands, meet)
+    def sign_in(store: Store, place: Place) -> None:
         store.keep_login("new login", place.owner.id, place.login_of_owner, PASSWORD)
+
+    def end_all(place: Place) -> None:
+        place.store.change_account(place.owner.id, {}, keep_login="")
+
+    for place, met in meeting_anywhere(redis_server, sign_in, end_all):
         assert not place.store.read_login("login") or not met
         assert place.broken() == []
-        commands += 1
-    assert commands > 1
 
 
 def assert_kept(place: Place, acknowledged: dict[str, object]) -> None:

@@ -705,12 +705,8 @@ def test_the_other_version_can_be_taken(live, editor, owner):
 
 @pytest.mark.parametrize("more", ["", " and on"])
 def test_a_save_whose_answer_got_lost_is_no_conflict_with_oneself(editor, owner, more):
-    def lose(route):
-        route.fetch()
-        route.abort()
-
     editor.expected.append("/api/sessions")
-    editor.page.route("**/api/sessions/*", lose, times=1)
+    editor.lose_answer("**/api/sessions/*")
     editor.get_by_label("Title").fill("A day out")
     editor.press("Save")
     expect(editor.get_by_text("There is no connection to the service.")).to_be_visible()

@@ -229,12 +229,8 @@ def test_what_is_being_deleted_is_not_kept_by_a_late_change_of_mind(shelf, owner
 
 
 def test_a_slideshow_whose_deletion_was_not_answered_is_deleted_by_trying_again(shelf):
-    def lose(route):
-        route.fetch()
-        route.abort()
-
     shelf.expected.append("/api/sessions")
-    shelf.page.route("**/api/sessions/*", lose, times=1)
+    shelf.lose_answer("**/api/sessions/*")
     choose(shelf, "Five hours by the lake", "Delete…")
     dialog = shelf.get_by_role("dialog")
     dialog.get_by_role("button", name="Delete").click()
