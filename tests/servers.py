@@ -69,14 +69,20 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60, what: str = "") 
 
 def contents(client: Any, match: str = "*") -> dict[bytes, Any]:
     """All that a Redis or a Cluster holds: key → its value, in a form to compare."""
-    read = {
-        b"string": client.get,
-        b"hash": client.hgetall,
-        b"list": lambda key: client.lrange(key, 0, -1),
-        b"set": client.smembers,
-        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
-    }
-    return {key: read[client.type(key)](key) for key in client.scan_iter(match)}
+    keys = [*client.scan_iter(match)]
+    with client.pipeline(transaction=False) as pipe:
+        read = {
+            b"string": pipe.get,
+            b"hash": pipe.hgetall,
+            b"list": lambda key: pipe.lrange(key, 0, -1),
+            b"set": pipe.smembers,
+            b"zset": lambda key: pipe.zrange(key, 0, -1, withscores=True),
+        }
+        for key in keys:
+            pipe.type(key)
+        for key, kind in zip(keys, pipe.execute(), strict=True):
+            read[kind](key)
+        return dict(zip(keys, pipe.execute(), strict=True))
 
 
 READ: dict[bytes, tuple[Any, ...]] = {

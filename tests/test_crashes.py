@@ -8,6 +8,8 @@ rounds of the real thing: processes killed at random moments under load.
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import random
 import re
 import threading
@@ -180,6 +182,29 @@ def settled(monkeypatch):
     monkeypatch.setattr(maintain, "PAUSE", 0)
 
 
+@functools.cache
+def furnish(server: RedisServer) -> tuple[Place, list[tuple[bytes, int, bytes]]]:
+    """A place, and what Redis holds of it: each key, its milliseconds, its value."""
+    place = Place(server)
+    keys = [*place.redis.scan_iter()]
+    lasting = [max(place.redis.pttl(key), 0) for key in keys]
+    return place, [*zip(keys, lasting, map(place.redis.dump, keys), strict=True)]
+
+
+def furnished(server: RedisServer) -> Place:
+    """A place that is made once, and put back as it was every time after; nothing is
+    remembered of what was done in it."""
+    first, kept = furnish(server)
+    place = copy.copy(first)
+    place.store = Store(Link(place.redis))
+    place.redis.flushall()
+    with place.redis.pipeline(transaction=False) as pipe:
+        for each in kept:
+            pipe.restore(*each)
+        pipe.execute()
+    return place
+
+
 def update(store: Store, place: Place, session_id: int, count: int) -> object:
     media = [MediaInput(f"https://example.org/{n}.jpg") for n in range(count)]
     patch = SessionPatch(title=f"{count} pictures", media=media)
@@ -237,14 +262,14 @@ ADDING = ("create", "create token")
 def test_an_operation_may_crash_before_each_command(redis_server, name, next_step):
     """It was done or it was not, as everybody can see; what is left of it is mended;
     and it may be repeated."""
-    place = Place(redis_server)
+    place = furnished(redis_server)
     before = place.seen()
     assert attempt(place.store, name, place)
     after = place.seen()
     assert place.broken() == []
     commands, done = 0, None
     while done is None:
-        place = Place(redis_server)
+        place = furnished(redis_server)
         done = attempt(place.stopping(commands, crash), name, place)
         if next_step == "check":
             place.repair()
@@ -266,7 +291,7 @@ def test_who_is_signed_in_plays_what_a_crash_did_not_bind_to_them(redis_server, 
     """They need not sign in again, which nobody does whom the proxy signs in."""
     commands, done = 0, None
     while done is None:
-        place = Place(redis_server)
+        place = furnished(redis_server)
         if name == "share by email":
             attempt(place.store, "register", place)
         done = attempt(place.stopping(commands, crash), name, place)
@@ -288,7 +313,7 @@ def test_what_a_revocation_that_was_cut_short_has_left_goes_with_its_session(
 ):
     commands, done = 0, None
     while done is None:
-        place = Place(redis_server)
+        place = furnished(redis_server)
         place.store.play_shared(place.codes["everyone"], place.guest.id, True)
         done = attempt(place.stopping(commands, crash), name, place)
         assert attempt(place.store, end, place)
@@ -315,10 +340,10 @@ class Alone(Link):
 def test_what_no_replica_has_is_done_to_the_end(redis_server, name):
     """Else an account that nobody can get at any more would keep all that it had, and a
     new password would leave the old one's logins."""
-    place = Place(redis_server)
+    place = furnished(redis_server)
     assert attempt(place.store, name, place)
     done = place.seen()
-    place = Place(redis_server)
+    place = furnished(redis_server)
     with pytest.raises(NotReplicated):
         OPERATIONS[name](Store(Alone(place.redis)), place)
     assert place.seen() == done
@@ -344,7 +369,7 @@ def full_anywhere(server: RedisServer, do) -> Iterator[tuple[Place, object]]:
     exchange, for every n: each place afterwards, and what came of it."""
     exchanges, full = 0, True
     while full:
-        place = Place(server)
+        place = furnished(server)
         link, outcome = Filling(place.redis, exchanges), None
         try:
             outcome = do(Store(link), place)
@@ -405,7 +430,7 @@ def test_what_is_under_way_is_not_called_broken(redis_server, monkeypatch, name)
     commands, reached = 0, True
     while reached:
         place, stopped, goes_on = (
-            Place(redis_server),
+            furnished(redis_server),
             threading.Event(),
             threading.Event(),
         )
@@ -473,7 +498,7 @@ MEETINGS = {
 def test_two_operations_may_meet_anywhere(redis_server, first, second, fate):
     commands, met = 0, True
     while met:
-        place, acknowledged = Place(redis_server), {}
+        place, acknowledged = furnished(redis_server), {}
 
         def meet(place=place, acknowledged=acknowledged) -> None:
             acknowledged[second] = attempt(place.store, second, place)
@@ -497,7 +522,7 @@ def meeting_anywhere(server: RedisServer, one, other) -> Iterator[tuple[Place, b
     nth command, for every n: each place afterwards, and whether the two have met."""
     commands, met = 0, [True]
     while met:
-        place, met = Place(server), []
+        place, met = furnished(server), []
 
         def meet(place=place, met=met) -> None:
             met.append(True)

@@ -42,7 +42,8 @@ class Image:
     def __init__(self, folder):
         self.folder = folder / "root"
         venv = folder / "venv"
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        uv = [BIN / "uv", "venv", "-q", "--seed", "--python", sys.executable, venv]
+        subprocess.run(uv, check=True)  # with pip, as the image that it stands for
         self.env = {"PATH": f"{venv}/bin:/usr/bin:/bin"}
         self.env |= {
             k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL"))
