@@ -165,7 +165,7 @@ LARGE_BODY = 64 << 10  # bytes above which few bodies are worked on at a time
 REQUEST_SECONDS = 2.0  # for all exchanges of a request with Redis
 ROUTE_LENGTH = 100  # characters of a method and path; what is longer is no link
 ROUTES_KNOWN = 8192  # routes that the process remembers: some 8 MB
-PREVIEWS_KNOWN = 1024  # drawn pages that the process remembers: some 10 MB
+PREVIEWS_KNOWN = 1024  # drawn pages that the process remembers: 10 MB, 70 at most
 
 log = logging.getLogger("joip_share")
 
@@ -1474,7 +1474,7 @@ def page(template: str, me: Account | str | None, **variables: Any) -> str:
     return flask.render_template(template, me=me, **variables)
 
 
-def html_response(html: str, problem: Problem | None = None) -> Response:
+def html_response(html: str | bytes, problem: Problem | None = None) -> Response:
     """A page as a response, with the status and the headers of what is wrong."""
     status, headers = (problem.status, problem.headers) if problem else (200, {})
     return Answer(html, status, headers, content_type=HTML)
@@ -1779,9 +1779,10 @@ def draw_preview(
     paused: int,
     followed: str,
     seen: tuple[str, bytes] | None,
-) -> str:
+) -> bytes:
     """The page of a preview, drawn once for what is given; `who` is signed in, "" for
-    nobody; `paused` is the session's id, for its owner, where links open nothing."""
+    nobody; `paused` is the session's id, for its owner, where links open nothing. Kept
+    as it is sent: with an emoji in it, a string takes four bytes for every letter."""
     code, link = preview.share_code, share_url(preview.share_code, owner_code)
     image, size = social_image(preview)
     play = f"{settings().path}/shared/{code}/play"
@@ -1803,7 +1804,7 @@ def draw_preview(
         personal=personal,
         paused=paused,
         seen={"path": told, "token": seen_token(code, *seen)} if seen else None,
-    )
+    ).encode()
 
 
 def social_image(preview: Preview) -> tuple[str, tuple[int, int] | None]:

@@ -13,6 +13,7 @@ import os
 import random
 import re
 import socket
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -235,6 +236,33 @@ def test_whatever_fits_into_a_body_can_be_read_again(owner):
     read = owner.get(f"/api/sessions/{made.json['id']}")
     assert len(read.json["media"]) == 490
     assert len(read.data) > 2_900_000
+
+
+# Pages that the process remembers
+
+
+def test_a_page_is_remembered_in_no_more_room_than_it_is_sent_in(world):
+    """Anybody has a thousand drawn, by made-up codes of who sent them; with an emoji in
+    it, each took four bytes for every letter."""
+    long = {"title": "🏞" + "'" * 199, "description": "'" * 2000}
+    long["thumbnail"] = f"https://example.org/?{'&' * 2000}"
+    session = world.owner.post("/api/sessions", json=long).json
+    link = f"/shared/{world.owner.share(session['id'])['shareCode']}"
+
+    def fetched_ahead(number):
+        headers = {"Sec-Purpose": "prefetch"}
+        return world.stranger.get(f"{link}?r={number:08d}", headers=headers).data
+
+    size = len(fetched_ahead(0))
+    assert size > 50_000
+    tracemalloc.start()
+    try:
+        for number in range(1, 51):
+            fetched_ahead(number)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 50 < held / size < 100
 
 
 # A full Redis
