@@ -71,7 +71,7 @@ from redis_link import (
     StoreUnavailable,
     script,
 )
-from redis_node import FAILURES, NotReplicated, unavailable
+from redis_node import FAILURES, READS, NotReplicated, unavailable
 from refusals import (
     EmailTaken,
     NotForYou,
@@ -863,13 +863,13 @@ class Store:
         gone, in one round trip: by the first script, which counts, or, where Redis
         takes no writes, by the last one, which only reads. A refusal stands in its
         place. Raises NotShared."""
-        owner = self._shown_of(self._place(code).owner)
-        count, read = scripts[0], scripts[-1]
+        rest = [self._shown_of(self._place(code).owner), *more]
         try:
-            return self._attempt_many([self._shared(count, code, *args), owner, *more])
+            return self._attempt_many([self._shared(scripts[0], code, *args), *rest])
         except StoreRefusesWrites:
             self.uncounted()
-            return self._attempt_many([self._shared(read, code, *args), owner])
+            rest = [command for command in rest if command[0] in READS]
+            return self._attempt_many([self._shared(scripts[-1], code, *args), *rest])
 
     def _shown_of(self, owner: str) -> Command:
         return ("HMGET", self.keys.user(owner), "name", "referralCode", "deleting")
@@ -924,20 +924,22 @@ class Store:
         self, code: str, viewer: str, counted: bool = False
     ) -> tuple[SharedSession, Raw]:
         """A shared session in full, for a signed-in viewer; with `counted`, a play,
-        which also goes to what the viewer has played. Raises NotShared, NotForYou."""
+        which also goes to their list. Raises NotShared, NotForYou, UserNotFound."""
         now, scripts = int(time.time()), (PLAY, REPLAY) if counted else (REPLAY,)
+        look = self._look_again(viewer)
         first = ("ZADD", self.keys.user(viewer, "played"), "XX", time.time(), code)
         more = [first] if counted else []  # it leads the list that it may be in already
-        row, told, *_ = self._ask(scripts, code, (viewer, now), *more)
+        row, told, account, *_ = self._ask(scripts, code, (viewer, now), look, *more)
         if isinstance(row, NotForYou):  # it may still wait for them, after a crash
-            with contextlib.suppress(UserNotFound):
-                self.adopt(self.account(viewer))
+            self.adopt(self.account(viewer))
             row, told = self._ask(scripts, code, (viewer, now))
         name, _ = self._owner_told(row, told)
         noted, _, shown, updated, media = row
         if noted:
             with contextlib.suppress(StoreRefusesWrites):
                 self._note_played(viewer, code, now // 1800)
+        if not _stands(account):
+            raise UserNotFound
         session = SharedSession(
             *as_slideshow(shown),
             owner_name=name,

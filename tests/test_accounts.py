@@ -661,6 +661,23 @@ def test_whoever_is_marked_as_going_is_nobody(app, owner):
         assert owner.get(asked).status_code == 303
 
 
+def test_whoever_is_marked_as_going_plays_nobodys_link(world):
+    """Neither one for everybody nor one that was made for them."""
+    guest, share = world.guest, world.owner.share
+    token = guest.post("/api/tokens", json={"name": "script"}).json["token"]
+    script = {"Authorization": f"Bearer {token}"}
+    own = share(world.session_id, userId=guest.user["id"])["shareCode"]
+    paths = [
+        f"/api/shared/{part}{c}" for part in ("", "media/") for c in (world.code, own)
+    ]
+    assert {guest.get(path).status_code for path in paths} == {200}
+    mark = DEPART([world.store.keys.user(guest.user["id"])], "")
+    world.store.execute(*mark)
+    for path in paths:
+        for headers in ({}, script):
+            refused(guest.get(path, headers=headers), 401, "UNAUTHORIZED")
+
+
 @pytest.mark.parametrize(
     ("method", "body"),
     [("DELETE", RIGHT), ("PATCH", RIGHT | {"password": "another one"})],
