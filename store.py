@@ -426,7 +426,7 @@ class Store:
         ended = [keys.token(decode_stored_token(row).digest) for row in tokens.values()]
         ended += [keys.login(login.decode()) for login in logins]
         self.execute_many([("DEL", key) for key in ended])
-        for ids in self._chunks(("ZRANGE", keys.user(user_id, "sessions"), 0, -1)):
+        for ids in self._chunks(("ZRANGE", keys.user(user_id, "sessions"), 0, -1), 10):
             self._remove_sessions([int(i) for i in ids], user_id)
         self.execute(*FORGET([keys.referral(account.referral_code)], user_id))
         self._strike_off(user_id)

@@ -8,10 +8,13 @@
 -- include parts/session
 -- include parts/owned
 local chosen = redis.call('HGETALL', shares)
-local counted = redis.call('HKEYS', links)
-for _, field in ipairs(counted) do  -- what a revocation that was cut short has left
-  local code = string.match(field, '^(.*):revoked$')
-  if code then redis.call('HSET', codes, code, redis.call('HGET', links, field)) end
+local opened = {}
+for _, field in ipairs(redis.call('HKEYS', links)) do
+  local code, kept = string.match(field, '^([^:]*):(.*)$')
+  if kept == 'today' then opened[#opened + 1] = ':' .. code end
+  if kept == 'revoked' then  -- what a revocation that was cut short has left
+    redis.call('HSET', codes, code, redis.call('HGET', links, field))
+  end
 end
 redis.call('DEL', session, media, shares, links, stats, daily, referrers)
 for i = 1, #chosen, 2 do redis.call('HSETNX', codes, chosen[i + 1], chosen[i]) end
@@ -19,9 +22,6 @@ local stem = string.gsub(visitors, '[^:]*$', '')
 local seen = string.gsub(viewers, '[^:]*$', '')
 for i = 2, #ARGV do
   redis.call('DEL', stem .. ARGV[i], seen .. ARGV[i])
-  for _, field in ipairs(counted) do
-    local code = string.match(field, '^(.*):today$')
-    if code then redis.call('DEL', stem .. ARGV[i] .. ':' .. code) end
-  end
+  for _, code in ipairs(opened) do redis.call('DEL', stem .. ARGV[i] .. code) end
 end
 return {redis.call('HGETALL', codes), redis.call('ZRANGE', players, 0, -1)}
