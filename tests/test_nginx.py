@@ -632,12 +632,13 @@ def test_too_many_requests_are_refused_in_the_services_shape(outsider, client_fr
         ("POST", "/login"),
         ("POST", "/api/register"),
         ("POST", "/register"),
+        ("POST", "/logout"),
         ("POST", "//%61pi/login"),
         ("PATCH", "/api/auth/user"),
         ("DELETE", "/api/auth/user"),
     ],
 )
-def test_what_costs_a_hash_is_limited_more(outsider, method, path):
+def test_what_costs_a_hash_or_a_form_is_limited_more(outsider, method, path):
     """Each is refused by the service at once, before it has hashed anything."""
     _, turn = refused(lambda: outsider.request(method, path, data=b"{"))
     assert 11 <= turn <= 20
