@@ -1,22 +1,30 @@
 // The device: it stays awake while something plays, and its keys and lock screen know what.
 
-/** Keep the screen on while the show plays. A page that was hidden has lost its lock. */
+/** Keep the screen on while the show plays. A page that was hidden has lost its lock. Safari
+ * gives none before somebody has touched the page, and a device may take it back (its battery
+ * is low): so it is asked for again at each item, and at each touch. */
 export function stayAwake({ show }) {
-  let lock = null;
+  let lock = null; // a promise: asked for, or held
 
-  async function update() {
+  function ask() {
+    const asked = navigator.wakeLock.request("screen");
+    const lost = () => lock === asked && (lock = null);
+    asked.then((held) => held.addEventListener("release", lost), lost);
+    return asked;
+  }
+
+  function update() {
     if (show.playing && document.visibilityState === "visible") {
-      lock ??= navigator.wakeLock.request("screen").catch(() => null); // the battery is low
+      lock ??= ask();
       return;
     }
-    const held = lock;
+    lock?.then((held) => held.release(), () => {});
     lock = null;
-    (await held)?.release();
   }
 
   if (!navigator.wakeLock) return;
   for (const type of ["present", "pause", "end", "halt"]) show.addEventListener(type, update);
-  document.addEventListener("visibilitychange", update);
+  for (const type of ["visibilitychange", "click"]) document.addEventListener(type, update);
 }
 
 /** Say what is on to the system (Media Session API), and do what its keys ask. */

@@ -558,6 +558,36 @@ def test_the_screen_stays_on_while_something_plays(viewer, host):
     wait_for(lambda: awake.evaluate(held)[-1], what="the lock, back again")
 
 
+@pytest.mark.parametrize("browser", ["chromium"], indirect=True)
+def test_the_screen_stays_on_from_the_first_touch_also_where_a_device_took_it_back(
+    viewer, host
+):
+    """WebKit refuses a lock until somebody has touched the page (its WakeLock.cpp)."""
+    safari = viewer(pictures(host, "teal", "navy"))
+    safari.add_init_script("""
+      window.locks = [];
+      let touched = false, refused = false;
+      addEventListener("click", () => (touched = refused), true);
+      const { request } = WakeLock.prototype;
+      WakeLock.prototype.request = async function (...given) {
+        refused = true;
+        if (!touched) throw new DOMException("", "NotAllowedError");
+        const lock = await request.apply(this, given);
+        locks.push(lock);
+        return lock;
+      };
+    """)
+    start(safari, "1 / 2")
+    held = "locks.map(({ released }) => !released)"
+    assert safari.evaluate(held) == []
+    safari.locator("#stage").click()
+    wait_for(lambda: safari.evaluate(held) == [True], what="the lock")
+    safari.evaluate("locks[0].release()")  # a device does no more than that
+    push(safari, "Next")
+    at(safari, "2 / 2")
+    wait_for(lambda: safari.evaluate(held) == [False, True], what="the second lock")
+
+
 def test_it_plays_on_an_old_iphone_that_forbids_storage(viewer, host):
     old = viewer([*pictures(host, "teal", "navy"), film(host)], **PHONE)
     old.add_init_script(OLD + FORBIDDEN)
