@@ -55,7 +55,9 @@ PATIENCE = 8.0  # seconds after which we end in any case
 
 
 class Parser(HTTPRequestParser):
-    """waitress's, but a request that it trips over is answered with 400."""
+    """waitress's, but a request that it trips over is answered with 400, and nobody is
+    told to go on (RFC 9110, 10.1.1) with a body that is none, or that is refused:
+    waitress forgets that such a request is complete, and waits for its rest in vain."""
 
     def parse_header(self, header_plus: bytes) -> None:
         """Python refuses some addresses and numbers by ValueError, uncaught so far."""
@@ -63,6 +65,10 @@ class Parser(HTTPRequestParser):
             super().parse_header(header_plus)
         except ValueError:
             raise ParsingError("The request is malformed") from None
+        finally:
+            limit = self.adj.max_request_body_size
+            if self.body_rcv is None or self.content_length >= limit:
+                self.expect_continue = False
 
 
 class Task(WSGITask):

@@ -224,6 +224,36 @@ def test_what_is_no_http_is_refused_and_not_logged(service, data, status):
         assert told not in logged
 
 
+@pytest.mark.parametrize(
+    ("request_line", "length", "status"),
+    [
+        ("GET /healthz", "", "200"),
+        ("POST /api/login", "Content-Length: 0\r\n", "415"),
+        ("POST /api/login", "Content-Length: many\r\n", "400"),
+        ("POST /api/login", "Content-Length: 9999999\r\n", "413"),
+    ],
+)
+def test_who_has_no_body_to_send_or_one_too_large_is_not_told_to_go_on_with_it(
+    service, request_line, length, status
+):
+    """RFC 9110, 10.1.1; waitress did, and waited for the rest for half a minute."""
+    expecting = "Host: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
+    asked = f"{request_line} HTTP/1.1\r\n{expecting}{length}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", service.port), 10) as raw:
+        raw.sendall(asked)
+        assert raw.makefile("rb").readline().startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_who_waits_to_be_told_to_go_on_is_told_so(service):
+    asked = b"POST /api/login HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), 10) as raw:
+        raw.sendall(asked + b"Content-Length: 2\r\nConnection: close\r\n\r\n")
+        said = raw.makefile("rb")
+        assert said.readline() == b"HTTP/1.1 100 Continue\r\n"
+        raw.sendall(b"{}")
+        assert b"\r\n\r\nHTTP/1.1 415 " in b"\r\n" + said.read()
+
+
 def test_an_application_that_fails_does_not_get_its_path_logged(tmp_path):
     with PlainService(tmp_path, "raise KeyError('no')") as service:
         head = say(service, b"GET /secret12?x=secret13 HTTP/1.0\r\n\r\n")
