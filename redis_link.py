@@ -211,10 +211,10 @@ class Cluster:
     def _ask(self) -> None:
         try:
             with contextlib.suppress(*FAILURES):
-                self.client.nodes_manager.initialize()
+                known = [(node.host, node.port) for node in self.client.get_nodes()]
+                self.client.nodes_manager.initialize(known)  # beside the named ones
                 places = {(node.host, node.port) for node in self.client.get_nodes()}
-                nodes = [*self._nodes.items()]
-                self._nodes = {at: node for at, node in nodes if at in places}
+                self._nodes = {p: n for p, n in [*self._nodes.items()] if p in places}
         finally:
             self._next_news = time.monotonic() + NEWS
             self._asking.release()

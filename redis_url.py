@@ -124,8 +124,12 @@ class RedisUrl:
         options["socket_timeout"] = min(EXCHANGE, ALL_NODES / len(self.hosts))
         nodes = [ClusterNode(*host) for host in self.hosts]
         # Without full coverage, links on healthy nodes go on while another is away.
+        # With dynamic nodes these, whose names lead to new addresses, are forgotten.
         return redis.RedisCluster(
-            startup_nodes=nodes, require_full_coverage=False, **options
+            startup_nodes=nodes,
+            require_full_coverage=False,
+            dynamic_startup_nodes=False,
+            **options,
         )
 
 

@@ -276,6 +276,23 @@ def test_a_slot_that_stays_halfway_is_told_and_serves_what_it_can(cluster, link)
 # Replicas
 
 
+def test_a_cluster_whose_addresses_have_all_changed_is_found_where_it_was_named(
+    tmp_path,
+):
+    """As that of containers which were started anew, whose names are the same."""
+    cluster = "--cluster-enabled", "yes", "--cluster-port", str(free_port())
+    loopback = "--bind", "127.0.0.1", "127.0.0.2", "127.0.0.3"
+    with RedisServer(tmp_path, *cluster, *loopback) as node:
+        node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        node.client.config_set("cluster-announce-ip", "127.0.0.2")
+        link = connect(RedisUrl.parse(f"redis+cluster://127.0.0.1:{node.port}"))
+        wait_for(lambda: answers(link), what="the cluster")
+        node.client.config_set("cluster-announce-ip", "127.0.0.3")
+        node.client.config_set("bind", "127.0.0.1 127.0.0.3")
+        node.client.client_kill_filter(_type="normal", skipme=True)
+        wait_for(lambda: answers(link), what="the new address")
+
+
 class Replicated(Cluster):
     """The same, each master with a replica."""
 
