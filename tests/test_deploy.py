@@ -237,6 +237,11 @@ def test_it_may_do_all_that_the_commands_do(shipped):
     assert refused(shipped) == set()
 
 
+def test_it_may_say_its_name_where_the_url_gives_it_one(shipped):
+    give(WALKS, f"{shipped.url}?client_name=joip-share")
+    assert refused(shipped) == set()
+
+
 def test_on_a_cluster_and_with_a_prefix_it_may_as_well(tmp_path):
     text = (DEPLOY / "redis.conf").read_text()
     name, rights = re.search(r"^user (\S+) (.*)$", text, re.M).groups()
@@ -266,7 +271,10 @@ def test_it_may_do_nothing_else(shipped):
 
 # What the driver needs, and what is called by its methods; all others stand in lua/ or,
 # in capitals, in a module. READONLY is an error there.
-OF_OTHERS = {"cluster", "command", "config", "dbsize", "info", "scan", "select", "wait"}
+OF_OTHERS = {
+    *("client", "cluster", "command", "config", "dbsize", "info", "scan", "select"),
+    "wait",
+}
 
 
 def test_the_acl_names_what_the_code_uses_and_no_more(shipped):
