@@ -191,6 +191,24 @@ def test_an_account_takes_so_much_room_and_no_more():
     assert world.owner.post("/api/sessions", json=new).status_code == 201
 
 
+def test_an_exchange_takes_few_sessions_of_an_account_away(owner, app, monkeypatch):
+    """One of a thousand links takes Redis a while, in which it answers nobody: of a
+    hundred at once the end came too late for everybody, and the account stayed."""
+    for _ in range(25):
+        owner.make_session()
+    link, execute_many, taken = app.store.link, app.store.link.execute_many, []
+
+    def watched(commands, **more):
+        taken.append([store.REMOVE.sha in command for command in commands].count(True))
+        return execute_many(commands, **more)
+
+    monkeypatch.setattr(link, "execute_many", watched)
+    given = {"currentPassword": "long enough"}
+    assert owner.delete("/api/auth/user", json=given).status_code == 204
+    assert sum(taken) == 25
+    assert max(taken) <= 10
+
+
 def test_the_editor_of_a_thousand_links_draws_none_of_their_codes(world, monkeypatch):
     """Each takes milliseconds of CPU, and a name of its own would take a round trip."""
     monkeypatch.setattr(segno, "make", None)
@@ -263,27 +281,6 @@ def test_a_page_is_remembered_in_no_more_room_than_it_is_sent_in(world):
     finally:
         tracemalloc.stop()
     assert 50 < held / size < 100
-
-
-# Accounts of many links
-
-
-def test_an_exchange_takes_few_sessions_of_an_account_away(owner, app, monkeypatch):
-    """One of a thousand links takes Redis a while, in which it answers nobody: of a
-    hundred at once the end came too late for everybody, and the account stayed."""
-    for _ in range(25):
-        owner.make_session()
-    link, execute_many, taken = app.store.link, app.store.link.execute_many, []
-
-    def watched(commands, **more):
-        taken.append([store.REMOVE.sha in command for command in commands].count(True))
-        return execute_many(commands, **more)
-
-    monkeypatch.setattr(link, "execute_many", watched)
-    given = {"currentPassword": "long enough"}
-    assert owner.delete("/api/auth/user", json=given).status_code == 204
-    assert sum(taken) == 25
-    assert max(taken) <= 10
 
 
 # A full Redis

@@ -273,9 +273,6 @@ def test_a_slot_that_stays_halfway_is_told_and_serves_what_it_can(cluster, link)
     assert link.execute(*BOTH(keys)) == 2
 
 
-# Replicas
-
-
 def test_a_cluster_whose_addresses_have_all_changed_is_found_where_it_was_named(
     tmp_path,
 ):
@@ -291,6 +288,9 @@ def test_a_cluster_whose_addresses_have_all_changed_is_found_where_it_was_named(
         node.client.config_set("bind", "127.0.0.1 127.0.0.3")
         node.client.client_kill_filter(_type="normal", skipme=True)
         wait_for(lambda: answers(link), what="the new address")
+
+
+# Replicas
 
 
 class Replicated(Cluster):
