@@ -162,6 +162,7 @@ REFERRAL_LIFETIME = 30 * DAY
 CLOCK_SKEW = 60  # seconds that the clocks of two hosts may differ
 MAX_BODY = 1 << 20  # bytes
 LARGE_BODY = 64 << 10  # bytes above which few bodies are worked on at a time
+MANY_LINKS, MANY_TILES = 100, 50  # of a page's, above which few are drawn at a time
 REQUEST_SECONDS = 2.0  # for all exchanges of a request with Redis
 ROUTE_LENGTH = 100  # characters of a method and path; what is longer is no link
 ROUTES_KNOWN = 8192  # routes that the process remembers: some 8 MB
@@ -236,7 +237,7 @@ class JoipShare(Flask):
         keys, uncounted = Keys(settings.key_prefix), self.metrics.uncounted.inc
         self.store = Store(link, keys, settings.limits, uncounted)
         self.passwords = Passwords()
-        self.media_places = Places(2)
+        self.media_places, self.page_places = Places(2), Places(2)
         self.warned_of_proxies = False
         self.unseen = ""  # why the data in Redis have not been looked at yet
         self.stopping = False  # set by who serves: /readyz says 503
@@ -1163,7 +1164,7 @@ def session_page(user_id: str) -> tuple[list[Summary], str]:
 def create_session(user_id: str) -> Response:
     """Make a session, also from what GET /api/sessions/:id gave."""
     enforce([(WRITES, user_id)])
-    with room_for_media():
+    with room_for(len(whole_body()) > LARGE_BODY, application().media_places):
         new = read_new_session()
         check_addresses(new)
         session = store().create_session(user_id, new)
@@ -1171,11 +1172,10 @@ def create_session(user_id: str) -> Response:
     return json_response(session, 201, {"Location": where})
 
 
-def room_for_media() -> contextlib.AbstractContextManager[None]:
-    """Around work on a body that has come: a large one takes one of few places, for it
-    takes CPU that others wait for. 503 BUSY where all are taken."""
-    large = len(whole_body()) > LARGE_BODY
-    return application().media_places.taken() if large else contextlib.nullcontext()
+def room_for(large: bool, places: Places) -> contextlib.AbstractContextManager[None]:
+    """Around work on a body that has come, or on a page: what is large takes one of few
+    places, for it takes CPU that others wait for. 503 BUSY where all are taken."""
+    return places.taken() if large else contextlib.nullcontext()
 
 
 def read_new_session() -> NewSession:
@@ -1257,7 +1257,7 @@ def media_page(media: msgspec.Raw, wanted: slice) -> Response:
 def update_session(user_id: str, session_id: int) -> Response:
     """Change a session of mine, unless it was changed after what I have seen."""
     enforce([(WRITES, user_id)])
-    with room_for_media():
+    with room_for(len(whole_body()) > LARGE_BODY, application().media_places):
         patch = read_body(SessionPatch)
         check_addresses(patch)
         store().check_owner(session_id, user_id)
@@ -1507,16 +1507,17 @@ def shelf(account: Account) -> str:
     """The page of a signed-in user's slideshows."""
     rows, following = session_page(account.id)
     code = account.referral_code
-    return page(
-        "sessions.html",
-        account,
-        rows=[
-            plain(row) | {"shareUrl": row.code and share_url(row.code, code)}
-            for row in rows
-        ],
-        played=[plain(row) for row in store().played(account.id)],
-        next_url=following and f"{settings().path}/?{following}",
-    )
+    with room_for(len(rows) > MANY_TILES, application().page_places):
+        return page(
+            "sessions.html",
+            account,
+            rows=[
+                plain(row) | {"shareUrl": row.code and share_url(row.code, code)}
+                for row in rows
+            ],
+            played=[plain(row) for row in store().played(account.id)],
+            next_url=following and f"{settings().path}/?{following}",
+        )
 
 
 def follow_referral_link(response: Response, account: Account | None) -> None:
@@ -1560,24 +1561,25 @@ def edit_session(account: Account, session_id: str) -> str:
     """The editor, with the share panel and the numbers."""
     number, days = parse_session_id(session_id), query_int("days", 30, 1, 365)
     session, media, shares = store().read_session(number, account.id)
-    names = store().names([link.user_id for link in shares if link.user_id])
-    links = [
-        plain(link)
-        | {
-            "name": audience_name(link, names),
-            "gone": link.user_id is not None and link.user_id not in names,
-        }
-        for link in link_answers(shares, account.id)
-    ]
-    return page(
-        "editor.html",
-        account,
-        session=plain(session),
-        media=msgspec.json.decode(media),
-        shares=links,
-        stats=plain(store().session_stats(number, account.id, days)),
-        days=days,
-    )
+    with room_for(len(shares) > MANY_LINKS, application().page_places):
+        names = store().names([link.user_id for link in shares if link.user_id])
+        links = [
+            plain(link)
+            | {
+                "name": audience_name(link, names),
+                "gone": link.user_id is not None and link.user_id not in names,
+            }
+            for link in link_answers(shares, account.id)
+        ]
+        return page(
+            "editor.html",
+            account,
+            session=plain(session),
+            media=msgspec.json.decode(media),
+            shares=links,
+            stats=plain(store().session_stats(number, account.id, days)),
+            days=days,
+        )
 
 
 @pages.get("/sessions/<session_id>/qr/<code>")

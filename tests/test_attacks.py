@@ -76,6 +76,26 @@ def test_two_large_bodies_are_worked_on_at_a_time_while_all_else_goes_on(world):
     assert owner.post("/api/sessions", json=new).status_code == 201
 
 
+def test_two_large_pages_are_drawn_at_a_time_while_all_else_goes_on(world):
+    """One owner with twelve connections held all threads, for a fifth of a second each:
+    who opened a link then waited for two seconds and a half."""
+    owner, linked = world.owner, world.owner.make_session()
+    for number in range(joip_share.MANY_LINKS + 1):
+        owner.share(linked, label=str(number))
+    for _ in range(joip_share.MANY_TILES):
+        owner.make_session()
+    pages = [f"/sessions/{linked}", "/?limit=200"]
+    with world.app.page_places.taken():
+        assert {owner.get(path).status_code for path in pages} == {200}
+        with world.app.page_places.taken():
+            for path in pages:
+                answer = owner.get(path)
+                assert answer.status_code == 503
+                assert int(answer.headers["Retry-After"]) > 0
+            for path in (f"/sessions/{world.session_id}", "/", world.link):
+                assert owner.get(path).status_code == 200
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_takes_a_place_by_what_came_whoever_told_its_size(world, chunked):
     """gunicorn gives a chunked body as it comes, and tells no size."""
