@@ -651,14 +651,6 @@ def current_account() -> Account | None:
         return None
 
 
-def signed_in_account() -> Account:
-    """The account of who is asking; 401 where there is none."""
-    account = current_account()
-    if account is None:
-        raise Problem("UNAUTHORIZED")
-    return account
-
-
 def login_required(view: Callable[..., Response]) -> Callable[..., Response]:
     """Gives the view the signed-in user's id; 401 without one, before all else, and
     where the account is gone meanwhile."""
@@ -671,6 +663,16 @@ def login_required(view: Callable[..., Response]) -> Callable[..., Response]:
         raise Problem("UNAUTHORIZED")
 
     return guarded
+
+
+def account_required(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Gives the view the signed-in account; 401 without one."""
+
+    @functools.wraps(view)
+    def guarded(user_id: str) -> Response:
+        return view(store().account(user_id))
+
+    return login_required(guarded)
 
 
 def owned_session(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -1060,10 +1062,10 @@ def sign_out(everywhere: bool, response: Response) -> Response:
 
 
 @api.get("/auth/user")
-@login_required
-def auth_user(user_id: str) -> Response:
+@account_required
+def auth_user(account: Account) -> Response:
     """Who is signed in."""
-    return json_response(public(signed_in_account()))
+    return json_response(public(account))
 
 
 def public(account: Account) -> User:
@@ -1072,11 +1074,10 @@ def public(account: Account) -> User:
 
 
 @api.patch("/auth/user")
-@login_required
-def update_account(user_id: str) -> Response:
+@account_required
+def update_account(account: Account) -> Response:
     """Change my name, my email, my password."""
     patch = read_body(AccountPatch)
-    account = signed_in_account()
     if {patch.email, patch.password, patch.current_password} != {UNSET}:
         refuse_own_sign_in()
         check_account_password(account, patch.current_password)
@@ -1104,11 +1105,10 @@ def kept_login() -> str:
 
 
 @api.delete("/auth/user")
-@login_required
-def delete_account(user_id: str) -> Response:
+@account_required
+def delete_account(account: Account) -> Response:
     """Delete my account with all that belongs to it."""
     wanted = read_body(AccountDeletion, optional=True)
-    account = signed_in_account()
     if not settings().auth_header:
         check_account_password(account, wanted.current_password)
     with store().link.deadline(30):  # ten thousand sessions take some seconds
@@ -1427,10 +1427,10 @@ def shared_seen(code: str) -> Response:
 
 
 @api.get("/referrals")
-@login_required
-def referrals(user_id: str) -> Response:
+@account_required
+def referrals(account: Account) -> Response:
     """Whom my links brought."""
-    report, following = referral_page(signed_in_account())
+    report, following = referral_page(account)
     return json_response(report, headers=next_link("/api/referrals", following))
 
 
