@@ -22,7 +22,6 @@ PLAIN_WORDS = {
     r"Expected `array`, got .*": "must be a list",
     r"Expected `object`, got .*": "must be an object",
     r"(?:Number|Integer value) out of range": "is out of range",
-    r"Expected `str` matching regex .*": "has the wrong form",
     r"Invalid enum value .*": "is none of the values that it may have",
     r"Object missing required field .*": "is required",
     r"Object contains unknown field .*": "is not a known member",
@@ -43,10 +42,8 @@ PATTERN_MEANS = {
 def explain_invalid(text: str) -> tuple[str, str]:
     """msgspec's complaint ("… - at `$.title`") as the field to blame, "" for the whole,
     and what is wrong with it in plain words."""
-    said, *path = re.split(r" - at `\$\.?([^`]*)`", text)[:1] + re.findall(
-        r" - at `\$\.?([^`]*)`", text
-    )
-    field = ".".join(part for part in reversed(path) if part)
+    said, *rest = re.split(r" - at `\$\.?([^`]*)`", text)
+    field = ".".join(part for part in reversed(rest[::2]) if part)
     if member := re.match(r"Object .* field `(.*)`", said, re.DOTALL):
         field = f"{field}.{member[1]}".lstrip(".")
     field = field[:100]  # a name may be anything, and is told back
