@@ -872,18 +872,19 @@ def visit(owner_sees_paused: bool = False) -> Visit:
     environ, viewer = wsgi_environ(), ""
     with contextlib.suppress(StoreRefusesWrites):  # a newcomer's account: they look on
         viewer = current_user_id() or ""
-    reason = visits.exclusion(environ)
-    if reason != "bot" and not visits.is_navigation(environ):
-        return Visit(viewer, owner_sees_paused=owner_sees_paused)
-    if reason:  # the same page may be shown later
-        return Visit(viewer, reason, owner_sees_paused=owner_sees_paused)
+    seen_as = functools.partial(Visit, viewer, owner_sees_paused=owner_sees_paused)
+    excluded = visits.exclusion(environ)
+    if excluded != "bot" and not visits.is_navigation(environ):
+        return seen_as()
+    if excluded:  # the same page may be shown later
+        return seen_as(excluded)
     referer = environ.get("HTTP_REFERER")
     host = visits.referring_host(referer, settings().host) if referer else ""
     try:
-        return Visit(viewer, "", visitor(), host, owner_sees_paused)
+        return seen_as("", visitor(), host)
     except StoreRefusesWrites:  # the day's key is not there, and cannot be made
         application().metrics.uncounted.inc()
-        return Visit(viewer, owner_sees_paused=owner_sees_paused)
+        return seen_as()
 
 
 # A page carries a token that its message "I was shown" has to bring back, so that views
