@@ -13,6 +13,7 @@ import kinds
 from inputs import READ_ONLY, MediaInput, MediaType
 
 MAX_MEDIA_BYTES = 4 << 20  # what stored media may inflate to
+UNCOUNTED = "uncounted"  # why a visit is not even looked at by the counters
 to_json = msgspec.json.encode
 
 
@@ -134,7 +135,7 @@ class Visit(Struct, frozen=True):
     """One look at a shared session: by whom, and whether it is to be counted."""
 
     viewer: str = ""  # the signed-in user's id
-    reason: str = "uncounted"  # "" to count it, else why it is left out
+    reason: str = UNCOUNTED  # "" to count it, else why it is left out
     visitor: bytes = b""  # what HyperLogLog gets to see of the person
     host: str = ""  # the referring host
     owner_sees_paused: bool = False

@@ -39,6 +39,7 @@ from inputs import MediaInput, NewSession, SessionPatch
 from keys import PLACES_KNOWN, USER_PARTS, Keys
 from records import (
     DEFAULTS,
+    UNCOUNTED,
     Account,
     Opened,
     Played,
@@ -117,7 +118,6 @@ TAKE, DEPART, CREDIT = script("take"), script("depart"), script("credit")
 CLICK, UNCLICK = script("click"), script("unclick")
 REPORT, PLAYED, ATTEMPT = script("report"), script("played"), script("attempt")
 
-UNCOUNTED = "uncounted"  # why a visit is not even looked at by the counters
 LEFT_OVER = ("codes", "players")  # what a deletion takes away last
 
 
