@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 from msgspec import Meta
 
-from inputs import Transition
+import inputs
 
 SOURCES = ("session_share", "direct")
 
@@ -33,5 +33,5 @@ ReferralCode = Annotated[str, _told(pattern="^[a-z0-9]{8}$")]
 ShareCode = Annotated[str, _told(format="uuid")]
 WebUrl = Annotated[str, _told(pattern="^https?://")]
 Secret = Annotated[str, _told(pattern="^jst_")]
-Effect = Annotated[str, _told(enum=[*get_args(Transition)])]
+Transition = Annotated[str, _told(enum=[*get_args(inputs.Transition)])]
 Source = Annotated[str, _told(enum=[*SOURCES])]

@@ -49,7 +49,7 @@ class Slideshow(Row):
     media_count: kinds.MediaCount
     interval_min: kinds.Seconds
     interval_max: kinds.Seconds
-    transition: kinds.Effect
+    transition: kinds.Transition
     created_at: kinds.Moment
 
 
