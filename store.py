@@ -358,7 +358,7 @@ class Store:
 
     def names(self, user_ids: Sequence[str]) -> dict[str, str]:
         """The names of those of these accounts that stand."""
-        told = self.execute_many([*map(self._shown_of, user_ids)]) if user_ids else []
+        told = self.execute_many([*map(self._shown_of, user_ids)])
         rows = zip(user_ids, told, strict=True)
         return {i: (row[0] or b"").decode() for i, row in rows if row[1] and not row[2]}
 
@@ -654,7 +654,7 @@ class Store:
     def titles(self, user_id: str, session_ids: Sequence[int]) -> dict[int, str]:
         """The titles of those of the user's sessions that still stand."""
         read = [("HMGET", self.keys.session(i), "userId", "title") for i in session_ids]
-        replies = self.execute_many(read) if read else []
+        replies = self.execute_many(read)
         return {
             session_id: title.decode()
             for session_id, (owner, title) in zip(session_ids, replies, strict=True)
