@@ -244,8 +244,8 @@ class Cluster(Group):
         )  # fmt: skip
 
     def serves(self) -> bool:
-        """Whether every node knows all slots and all nodes."""
-        wanted = (b"cluster_state:ok", b"cluster_known_nodes:3")
+        """Whether every node knows whose each slot is, and all nodes."""
+        wanted = (b"state:ok", b"slots_ok:16384", b"known_nodes:3")
         infos = [node.client.execute_command("CLUSTER", "INFO") for node in self.nodes]
         return all(line in info for info in infos for line in wanted)
 
