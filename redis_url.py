@@ -53,7 +53,7 @@ PATHS = {  # by kind: what the Sentinels call the master, and the database
 OPTIONS = (
     *("client_name", "username", "password", "ssl_ca_certs", "ssl_ca_path"),
     *("ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"),
-    "ssl_password",
+    *("ssl_password", "ssl_exclude_verify_flags"),
 )
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 

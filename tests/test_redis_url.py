@@ -1,5 +1,7 @@
 """REDIS_URL: every form is taken, every mistake is one line that tells no secret."""
 
+import ssl
+
 import pytest
 
 from redis_url import ConfigError, RedisUrl
@@ -69,6 +71,16 @@ def test_the_sentinels_have_a_login_of_their_own():
 
 
 @pytest.mark.parametrize(
+    "where", ["rediss://h", "rediss+sentinel://h:1/main", "rediss+cluster://h:1"]
+)
+def test_a_ca_that_python_3_13_finds_too_lax_can_be_taken(where):
+    """Its ssl.create_default_context() is strict, where that of older ones was not."""
+    url = RedisUrl.parse(f"{where}?ssl_exclude_verify_flags=VERIFY_X509_STRICT")
+    strict = [ssl.VerifyFlags.VERIFY_X509_STRICT]
+    assert url.options["ssl_exclude_verify_flags"] == strict
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("", "redis", "localhost:6379", "http://h", "Redis://h", "valkeyss://h"),
@@ -97,6 +109,7 @@ def test_the_sentinels_have_a_login_of_their_own():
         *("redis://h?max_connections=2", "redis://h?socket_timeout=60", "redis://h?no"),
         *("redis://h?retry_on_timeout=1", "redis://h?health_check_interval=5"),
         *("redis://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=perhaps"),
+        "rediss://h?ssl_exclude_verify_flags=ALL",
         *("unix:///s?path=/t", "redis+cluster://h:1?db=1"),
         # A password that should have been percent-encoded, or stands where none does.
         *("redis://:s3cret@h:x/0", "redis://:a/s3cret@h/0", "redis://:a?s3cret=@h"),
