@@ -1,6 +1,5 @@
-"""What the service keeps in Redis, and how it stays right.
-
-    Store       accounts, logins, tokens, sessions, links, counters, credits
+"""What the service keeps in Redis, and how it stays right: accounts, logins, tokens,
+sessions, links, counters, credits.
 
 No Flask in here. How Redis is spoken to stands in `redis_link.py`; what Redis itself
 decides in `lua/`, one file per script, whose header tells which race it closes; what is
