@@ -12,7 +12,7 @@ import passwords
 from clock import today
 from inputs import MediaInput, NewSession
 from records import flat
-from redis_link import ConfigError
+from redis_url import ConfigError
 from store import Store
 
 EMAIL, PASSWORD = "demo@example.com", "demo-password"

@@ -131,14 +131,9 @@ from records import (
     media_items,
     to_json,
 )
-from redis_link import (
-    ConfigError,
-    Link,
-    RedisUrl,
-    StoreRefusesWrites,
-    StoreUnavailable,
-    connect,
-)
+from redis_link import Link, connect
+from redis_node import StoreRefusesWrites, StoreUnavailable
+from redis_url import ConfigError, RedisUrl
 from refusals import (
     BadIntervals,
     EditConflict,

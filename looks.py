@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from redis_link import Command, Link
+from redis_link import Link
 from redis_node import FAILURES, unavailable
+from scripts import Command
 from store import Store
 
 Look = Generator[Any, Any, None]

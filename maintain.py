@@ -23,8 +23,7 @@ from clock import today
 from joip_share import command, create_app, store
 from looks import UNREADABLE, Finding, Look, findings
 from records import pairs
-from redis_link import StoreUnavailable
-from redis_node import FAILURES, unavailable
+from redis_node import FAILURES, StoreUnavailable, unavailable
 from refusals import Refusal
 from store import Store
 

@@ -15,8 +15,8 @@ import prometheus_client as prometheus
 
 from clock import timestamp
 from records import to_json
-from redis_link import Link, StoreRefusesWrites, StoreUnavailable
-from redis_node import FAILURES
+from redis_link import Link
+from redis_node import FAILURES, StoreRefusesWrites, StoreUnavailable
 from scripts import script
 from store import Store
 

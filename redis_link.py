@@ -35,26 +35,13 @@ from redis_node import (
     Node,
     NotReplicated,
     Replies,
-    StoreRefusesWrites,
     StoreUnavailable,
     denial,
     is_refusal,
     unavailable,
 )
-from redis_url import EXCHANGE, ConfigError, RedisUrl
-from scripts import Command, Script, by_text, script
-
-__all__ = [
-    "Command",
-    "ConfigError",
-    "Link",
-    "RedisUrl",
-    "Script",
-    "StoreRefusesWrites",
-    "StoreUnavailable",
-    "connect",
-    "script",
-]
+from redis_url import EXCHANGE, RedisUrl
+from scripts import Command, by_text
 
 NEWS = 1.0  # seconds after which Sentinels, or a Cluster in motion, are asked again
 PAUSE = 0.02  # seconds, while the keys of a script are in two places

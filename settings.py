@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from inputs import FieldError, web_url
-from redis_link import ConfigError, RedisUrl
+from redis_url import ConfigError, RedisUrl
 from store import Limits
 from wording import explain_invalid
 

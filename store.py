@@ -63,15 +63,15 @@ from records import (
     to_json,
     unpack_media,
 )
-from redis_link import (
-    Command,
-    Link,
-    Script,
+from redis_link import Link
+from redis_node import (
+    FAILURES,
+    READS,
+    NotReplicated,
     StoreRefusesWrites,
     StoreUnavailable,
-    script,
+    unavailable,
 )
-from redis_node import FAILURES, READS, NotReplicated, unavailable
 from refusals import (
     EmailTaken,
     NotForYou,
@@ -93,6 +93,7 @@ from rows import (
     as_stats,
     as_summary,
 )
+from scripts import Command, Script, script
 
 LOGIN_SECONDS = 7 * DAY
 VISITORS_SECONDS = 2 * DAY

@@ -11,7 +11,9 @@ from typing import Any, Self
 
 import pytest
 
-from redis_link import Link, Script, StoreUnavailable
+from redis_link import Link
+from redis_node import StoreUnavailable
+from scripts import Script
 from servers import wait_for
 
 COUNT = Script(

@@ -15,7 +15,10 @@ import redis_link
 from askers import COUNT, ECHO, Askers, answers, kind
 from faults import hung
 from inputs import NewSession
-from redis_link import Link, RedisUrl, Script, StoreUnavailable, connect
+from redis_link import Link, connect
+from redis_node import StoreUnavailable
+from redis_url import RedisUrl
+from scripts import Script
 from servers import Cluster, RedisServer, free_port, wait_for
 from store import Store
 

@@ -27,8 +27,8 @@ import store as stores
 from clock import MAX_ID
 from inputs import MediaInput, NewSession, SessionPatch
 from records import Visit
-from redis_link import Link, StoreRefusesWrites
-from redis_node import NotReplicated
+from redis_link import Link
+from redis_node import NotReplicated, StoreRefusesWrites
 from refusals import EmailTaken, NotShared, Refusal
 from rows import GENERAL
 from servers import Client, RedisServer, Service, contents, wait_for

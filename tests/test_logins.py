@@ -11,7 +11,7 @@ import fakeredis
 import pytest
 
 import joip_share
-import redis_link
+import redis_url
 from servers import PERSON, Client, wait_for
 
 PASSWORD = {"email": "owner@example.com", "password": "long enough"}
@@ -307,7 +307,7 @@ def test_the_cookies_name_may_be_chosen(new_visitor, name, public_url):
 )
 def test_a_name_that_browsers_would_not_keep_stops_the_start(name, public_url):
     given = {"COOKIE_NAME": name, "PUBLIC_URL": public_url}
-    with pytest.raises(redis_link.ConfigError, match="COOKIE_NAME"):
+    with pytest.raises(redis_url.ConfigError, match="COOKIE_NAME"):
         joip_share.Settings.from_env(given)
 
 

@@ -18,16 +18,10 @@ import redis_node
 import scripts
 from askers import COUNT, ECHO, Askers, answers, kind
 from faults import broken_disk, busy, configured, hung, replica_of_nobody
-from redis_link import (
-    Link,
-    RedisUrl,
-    Script,
-    StoreRefusesWrites,
-    StoreUnavailable,
-    connect,
-    script,
-)
-from scripts import Command
+from redis_link import Link, connect
+from redis_node import StoreRefusesWrites, StoreUnavailable
+from redis_url import RedisUrl
+from scripts import Command, Script, script
 from servers import Process, RedisServer, free_port, need, wait_for
 
 pytestmark = pytest.mark.usefixtures("in_time")

@@ -15,7 +15,8 @@ import redis as redis_py
 import redis_node
 from askers import Askers, answers, kind
 from faults import hung
-from redis_link import Link, RedisUrl, connect
+from redis_link import Link, connect
+from redis_url import RedisUrl
 from servers import (
     Client,
     Process,

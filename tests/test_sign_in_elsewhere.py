@@ -11,7 +11,7 @@ import pytest
 
 import joip_share
 from conftest import Visitor
-from redis_link import ConfigError
+from redis_url import ConfigError
 from servers import Service
 
 SSO = "https://sso.example.org/"
