@@ -440,6 +440,8 @@ def next_link(path: str, query: str) -> dict[str, str]:
 
 # ------------------------------------------------------------------------- Identity
 
+LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{43}")
+
 
 class LoginSerializer(Serializer):
     """JSON and nothing else: Flask-Session's own unpickles what will not decode."""
@@ -565,9 +567,6 @@ class LoginInterface(ServerSideSessionInterface):
                 self.store.renew_login(store_id, user_id, value)
         else:
             self.store.keep_anonymous(store_id, value)
-
-
-LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def current_login() -> Login:
@@ -1015,6 +1014,8 @@ def credit_visit(
 # ------------------------------------------------------------------------- JSON API
 
 api = Blueprint("api", __name__, url_prefix="/api")
+USER_ID = re.compile(r"[0-9a-f]{32}")
+REFERRAL_EVENTS = ReferralCounts.__struct_encode_fields__
 
 
 @api.post("/register")
@@ -1317,9 +1318,6 @@ def share_for(wanted: ShareRequest, session_id: int, user_id: str) -> str:
     return store().share(session_id, user_id, GENERAL)
 
 
-USER_ID = re.compile(r"[0-9a-f]{32}")
-
-
 @api.delete("/sessions/<session_id>/shares/<code>")
 @owned_session
 def revoke_share(user_id: str, session_id: int, code: str) -> Response:
@@ -1435,7 +1433,7 @@ def referral_page(user: Account) -> tuple[ReferralReport, str]:
     limit, cursor = page_wanted(0)
     found = store().referral_report(user.id, limit, cursor)
     counts = {
-        source: [found.counts.get(f"{what}:{source}", 0) for what in COUNTED]
+        source: [found.counts.get(f"{what}:{source}", 0) for what in REFERRAL_EVENTS]
         for source in SOURCES
     }
     report = ReferralReport(
@@ -1447,9 +1445,6 @@ def referral_page(user: Account) -> tuple[ReferralReport, str]:
     )
     ended = found.cursor is None
     return report, "" if ended else f"limit={limit}&cursor={found.cursor}"
-
-
-COUNTED = ReferralCounts.__struct_encode_fields__
 
 
 @api.get("/openapi.json")

@@ -18,6 +18,7 @@ SESSION_PARTS = (
     "referrers",
     "players",
 )
+USER_PARTS = ("sessions", "sizes", "logins", "tokens", "referrals", "signups", "played")
 
 
 class Keys:
@@ -69,6 +70,3 @@ class Keys:
 
     def attempts(self, limit: str, person: str) -> str:
         return f"{self.prefix}limits:{limit}:{person}"
-
-
-USER_PARTS = ("sessions", "sizes", "logins", "tokens", "referrals", "signups", "played")

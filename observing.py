@@ -22,6 +22,20 @@ from store import Store
 
 SCHEMA = b"2"  # of the data; what version 1 wrote is read as well
 SCHEMA_FOUND = script("schema")
+STDERR = 2  # as a file descriptor
+REASONS = {  # by the text of a StoreUnavailable
+    "BUSY": "busy with a script",
+    "ClusterDown": "cluster is down",
+    "Deadline": "no answer within a second",
+    "ERR": "refuses a command: is it 7.0 or newer, with this database and rights?",
+    "LOADING": "loading its data",
+    "MasterNotFoundError": "no Sentinel names its master",
+    "NOAUTH": "wants a password",
+    "NOPERM": "its user may not do what is needed",
+    "NotReplicated": "too few replicas",
+    "TimeoutError": "no answer within a second",
+    "WRONGPASS": "wrong user or password",
+}
 
 
 class Metrics:
@@ -67,9 +81,6 @@ def write_log(level: str, message: str, more: Mapping[str, Any]) -> None:
     if sys.stderr:  # else it was closed, and its descriptor is somebody else's by now
         with contextlib.suppress(OSError):
             os.write(STDERR, to_json(line) + b"\n")
-
-
-STDERR = 2  # as a file descriptor
 
 
 class JsonFormatter(logging.Formatter):
@@ -141,21 +152,6 @@ def reason(error: StoreUnavailable) -> str:
     if isinstance(error, StoreRefusesWrites | UnknownData):
         return str(error)
     return REASONS.get(str(error), "unavailable")
-
-
-REASONS = {
-    "BUSY": "busy with a script",
-    "ClusterDown": "cluster is down",
-    "Deadline": "no answer within a second",
-    "ERR": "refuses a command: is it 7.0 or newer, with this database and rights?",
-    "LOADING": "loading its data",
-    "MasterNotFoundError": "no Sentinel names its master",
-    "NOAUTH": "wants a password",
-    "NOPERM": "its user may not do what is needed",
-    "NotReplicated": "too few replicas",
-    "TimeoutError": "no answer within a second",
-    "WRONGPASS": "wrong user or password",
-}
 
 
 def look_at_data(store: Store, log: logging.Logger) -> str:

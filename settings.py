@@ -16,6 +16,11 @@ from store import Limits
 from wording import explain_invalid
 
 REFERRAL_COOKIE = "joip_ref"
+PUBLIC_URL = re.compile(
+    r"https?://(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::0*[1-9][0-9]*)?"
+    r"(?:/(?!\.\.?(?:/|$))[\w.~-]+)*/?",
+    re.ASCII | re.IGNORECASE,
+)
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Few = Annotated[int, Meta(ge=0, le=16)]
@@ -125,13 +130,6 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
             self.max_tokens,
             self.max_logins,
         )
-
-
-PUBLIC_URL = re.compile(
-    r"https?://(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::0*[1-9][0-9]*)?"
-    r"(?:/(?!\.\.?(?:/|$))[\w.~-]+)*/?",
-    re.ASCII | re.IGNORECASE,
-)
 
 
 def _checked_public_url(text: str) -> str:
