@@ -238,9 +238,12 @@ class JoipShare(Flask):
         self.stopping = False  # set by who serves: /readyz says 503
         self.session_interface = LoginInterface(self, self.store)
         self.asset = functools.cache(functools.partial(asset_url, settings.path))
-        told: dict[str, Any] = {"base": settings.path, "asset": self.asset}
-        told["auth_url"] = settings.auth_header and settings.auth_url
-        self.jinja_env.globals.update(told, registration=settings.registration)
+        self.jinja_env.globals.update(
+            base=settings.path,
+            asset=self.asset,
+            auth_url=settings.auth_header and settings.auth_url,
+            registration=settings.registration,
+        )
         self.preview_page = functools.lru_cache(PREVIEWS_KNOWN)(draw_preview)
         self.card_url = settings.origin + self.asset("card.png")
         self.known_route = functools.lru_cache(ROUTES_KNOWN)(self._route)
@@ -1383,8 +1386,9 @@ def referral_followed() -> str:
 @login_required
 def shared_session(user_id: str, code: str) -> Response:
     """A shared session in full; counts a play, by a recipient's script as well."""
-    told = visits.exclusion(wsgi_environ()) in ("", "bot")
-    counted = told and visits.is_navigation(wsgi_environ())
+    environ = wsgi_environ()
+    excluded = visits.exclusion(environ)
+    counted = visits.is_navigation(environ) and excluded in ("", "bot")
     session, media = store().play_shared(parse_code(code), user_id, counted)
     return json_response(Playback(session, cast(Any, media)))
 
@@ -1967,8 +1971,8 @@ def before_request() -> None:
     by_cookie = environ["REQUEST_METHOD"] not in SAFE_METHODS and bearer_token() is None
     if by_cookie and wsgi.is_cross_site(environ, settings().origin):
         raise Problem("CROSS_SITE")
-    told = environ.get("CONTENT_LENGTH", "0")
-    if told != "0" and (request.content_length or 0) > MAX_BODY:
+    length = environ.get("CONTENT_LENGTH", "0")
+    if length != "0" and (request.content_length or 0) > MAX_BODY:
         raise Problem("BODY_TOO_LARGE")
 
 
