@@ -1773,24 +1773,24 @@ def draw_preview(
     owner_code: str,
     who: str,
     personal: bool,
-    paused: int,
+    paused_id: int,
     followed: str,
     seen: tuple[str, bytes] | None,
 ) -> bytes:
     """The page of a preview, drawn once for what is given; `who` is signed in, "" for
-    nobody; `paused` is the session's id, for its owner, where links open nothing. Kept
+    nobody; `paused_id` is the session's id where its owner has paused it, else 0. Kept
     as it is sent: with an emoji in it, a string takes four bytes for every letter."""
     code, link = preview.share_code, share_url(preview.share_code, owner_code)
     image, size = social_image(preview)
     play = f"{settings().path}/shared/{code}/play"
-    own = f"{settings().path}/sessions/{paused}"
+    own = f"{settings().path}/sessions/{paused_id}"
     told = f"{settings().path}/api/shared/{code}/seen{followed}"
     return page(
         "shared.html",
         who,
         **asdict(preview),
         share_url=link,
-        play_url=f"{own}/play" if paused else f"{play}?r={owner_code}",
+        play_url=f"{own}/play" if paused_id else f"{play}?r={owner_code}",
         edit_url=own,
         sign_in_url=sign_in_url(play),
         oembed_url=f"{settings().public_url}/oembed?url={quote(link, safe='')}",
@@ -1799,7 +1799,7 @@ def draw_preview(
         about=about(preview),
         summary=summary(preview),
         personal=personal,
-        paused=paused,
+        paused=bool(paused_id),
         seen={"path": told, "token": seen_token(code, *seen)} if seen else None,
     ).encode()
 
