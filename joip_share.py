@@ -122,9 +122,7 @@ from records import (
     Account,
     Opened,
     Preview,
-    Session,
     Share,
-    SharedSession,
     Summary,
     User,
     Visit,
@@ -1596,25 +1594,19 @@ def play_own_session(account: Account, session_id: str) -> str:
     session, _, _ = store().read_session(number, account.id)
     preview = plain(session) | {"ownerName": account.name, "shareCode": ""}
     back = f"{settings().path}/sessions/{number}"
-    media = f"{settings().path}/api/sessions/{number}/media"
-    return player(account, session, preview, back, media, share_link="")
+    media = f"/api/sessions/{number}/media"
+    return player(account, preview, back, media, share_link="")
 
 
 def player(
-    account: Account,
-    session: Session | SharedSession,
-    preview: dict[str, Any],
-    back: str,
-    media: str,
-    share_link: str,
+    account: Account, preview: dict[str, Any], back: str, media: str, share_link: str
 ) -> str:
-    """The player's page, which pages through the media at the path `media`."""
+    """The player's page, which pages through the media at this path of the service;
+    `back` is where it is left for."""
     return page(
         "play.html",
         account,
         preview=preview,
-        total=session.media_count,
-        about=about(session),
         leave_url=back,
         media_path=media,
         share_url=share_link,
@@ -1842,8 +1834,8 @@ def play(account: Account, code: str) -> str:
     preview = plain(session) | {"shareCode": code, "ahead": ahead}
     link = share_url(code, opened.owner_code)
     back = link.removeprefix(settings().origin)
-    media = f"{settings().path}/api/shared/media/{code}"
-    return player(account, session, preview, back, media, link)
+    media = f"/api/shared/media/{code}"
+    return player(account, preview, back, media, link)
 
 
 @pages.get("/oembed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from records import Preview, Session, Share, SharedSession
+from records import Preview, Share
 
 # What a person is told instead of what msgspec says.
 PLAIN_WORDS = {
@@ -62,12 +62,12 @@ def summary(preview: Preview) -> str:
     return text if len(text) <= 200 else f"{text[:199].rstrip()}…"
 
 
-def about(slideshow: Preview | SharedSession | Session) -> str:
+def about(preview: Preview) -> str:
     """How much there is to see: "12 items, about 2 minutes"."""
-    count = slideshow.media_count
+    count = preview.media_count
     if count == 0:
         return "nothing in it yet"
-    seconds = count * (slideshow.interval_min + slideshow.interval_max) / 2
+    seconds = count * (preview.interval_min + preview.interval_max) / 2
     items = "1 item" if count == 1 else f"{count} items"
     if seconds < 90:
         whole = max(1, int(seconds + 0.5))  # as the editor's script rounds
