@@ -1490,8 +1490,9 @@ def home() -> Response:
         response = html_response(shelf(account))
     else:
         invited = may_register(lambda: sender(referral_in(query_text(), "ref")))
-        shown = {"card_url": application().card_url, "may_register": invited}
-        response = html_response(page("welcome.html", None, **shown))
+        urls = {"public_url": settings().public_url, "card_url": application().card_url}
+        html = page("welcome.html", None, may_register=invited, **urls)
+        response = html_response(html)
     follow_referral_link(response, account)
     return response
 
