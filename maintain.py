@@ -35,11 +35,10 @@ REPAIRS = 5  # walks that mend, at most
 LARGEST = 5  # sessions and accounts that a report names
 
 
-def names(store: Store) -> Iterator[list[str]]:
-    """The names of all keys, without the prefix, in chunks. Raises StoreUnavailable."""
-    keys = store.scan(f"{store.keys.prefix}*")
-    while chunk := [*itertools.islice(keys, CHUNK)]:
-        yield [key.removeprefix(store.keys.prefix) for key in chunk]
+def chunks(names: Iterator[str]) -> Iterator[list[str]]:
+    """The names of keys, as many at a time as are looked at together."""
+    while chunk := [*itertools.islice(names, CHUNK)]:
+        yield chunk
 
 
 def sum_of_servers(store: Store, ask: Callable[[Any], int]) -> int:
@@ -52,12 +51,14 @@ def sum_of_servers(store: Store, ask: Callable[[Any], int]) -> int:
 
 @contextlib.contextmanager
 def progress(store: Store, label: str) -> Iterator[Iterator[list[str]]]:
-    """The chunks of names behind a progress bar on standard error."""
-    size = sum_of_servers(store, lambda server: server.dbsize())
+    """The names of all keys, without the prefix, in chunks, behind a progress bar on
+    standard error. Raises StoreUnavailable."""
+    size, prefix = sum_of_servers(store, lambda s: s.dbsize()), store.keys.prefix
+    names = (key.removeprefix(prefix) for key in store.scan(f"{prefix}*"))
     with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
 
         def told() -> Iterator[list[str]]:
-            for chunk in names(store):
+            for chunk in chunks(names):
                 yield chunk
                 bar.update(len(chunk))
 
@@ -70,8 +71,8 @@ def progress(store: Store, label: str) -> Iterator[Iterator[list[str]]]:
 def walk(checks: Checks) -> list[Finding]:
     """What two looks find, seconds apart: else it was under way."""
     link, found = checks.store.link, []
-    with progress(checks.store, "checking") as chunks:
-        for chunk in chunks:
+    with progress(checks.store, "checking") as all_chunks:
+        for chunk in all_chunks:
             found += findings(link, map(checks.look, chunk))
     if found:
         time.sleep(PAUSE)
@@ -81,8 +82,7 @@ def walk(checks: Checks) -> list[Finding]:
 def still_there(checks: Checks, found: Sequence[Finding]) -> list[Finding]:
     """What another look at the same keys finds as well."""
     known, again = {*found}, []
-    keys = iter(sorted({each.name for each in found}))
-    while chunk := [*itertools.islice(keys, CHUNK)]:
+    for chunk in chunks(iter(sorted({each.name for each in found}))):
         again += findings(checks.store.link, map(checks.look, chunk))
     return [each for each in again if each in known]
 
@@ -213,7 +213,7 @@ def megabytes(size: int) -> str:
 def report(store: Store) -> Iterator[str]:
     """What is in a store, a line each: how many of what, the largest, the memory."""
     report = Report(store)
-    with progress(store, "counting") as chunks:
-        for chunk in chunks:
+    with progress(store, "counting") as all_chunks:
+        for chunk in all_chunks:
             findings(store.link, map(report.look, chunk))
     yield from report.lines()
