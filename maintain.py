@@ -33,6 +33,7 @@ CHUNK = 100  # keys that are looked at together
 PAUSE = 3.0  # seconds between two looks, in which a live service ends what it began
 REPAIRS = 5  # walks that mend, at most
 LARGEST = 5  # sessions and accounts that a report names
+RECENT = (7, 30)  # days whose opens a report tells
 
 
 def chunks(names: Iterator[str]) -> Iterator[list[str]]:
@@ -164,7 +165,7 @@ class Report:
     def _session_daily(self, key: str, session_id: str) -> Look:
         for name, value in pairs((yield ("HGETALL", key)) or {}).items():
             day, _, counter = name.partition(":")
-            for days in (7, 30):
+            for days in RECENT:
                 recent = counter == "opens" and day > today(days)
                 self.sums[f"opens of {days} days"] += int(value) * recent
 
@@ -181,9 +182,9 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """What is told, a line each."""
-        for what in ("accounts", "sessions", "links", "opens of 7 days"):
+        opens = (f"opens of {days} days" for days in RECENT)
+        for what in ("accounts", "sessions", "links", *opens):
             yield f"{what}: {self.sums[what]:,}"
-        yield f"opens of 30 days: {self.sums['opens of 30 days']:,}"
         used = sum_of_servers(self.store, lambda s: s.info("memory")["used_memory"])
         ours = f"{megabytes(self.sums['bytes'])} of it in {self.sums['keys']:,} keys"
         yield f"Redis's memory: {megabytes(used)}, {ours} of ours"
