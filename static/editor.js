@@ -224,13 +224,10 @@ function askToLeave(event) {
 
 function press(event) {
   if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
-  const typing = event.target.matches("input, textarea");
-  const keys = {
-    s: saving(),
-    z: () => !typing && cards.lastRemoved && cards.undo(),
-  };
-  const act = keys[api.keyOf(event)];
-  if (!act || (act === keys.z && typing)) return;
+  const undo = () => cards.lastRemoved && cards.undo();
+  const typing = event.target.matches("input, textarea"); // there, Ctrl+Z is the browser's
+  const act = { s: saving(), z: typing ? null : undo }[api.keyOf(event)];
+  if (!act) return;
   event.preventDefault();
   act();
 }
