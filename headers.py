@@ -13,7 +13,7 @@ NO_STORE = ("Cache-Control", "no-store")
 HSTS = ("Strict-Transport-Security", "max-age=31536000")
 NO_INDEX = ("X-Robots-Tag", "noindex")
 SHARED = ("/shared/", "/api/shared/")
-# What is shared is not for search engines, nor is what names it to who is to sign in.
+# What is shared is not for search engines, nor are the pages that name it to newcomers.
 UNINDEXED = (*SHARED, "/oembed", "/login", "/register")
 ANY_SITE = ("Access-Control-Allow-Origin", "*")  # no cookies: no secrets
 FOR_ANY_SITE = re.compile(r"/oembed|/api/shared/.*/preview", re.DOTALL)

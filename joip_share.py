@@ -172,8 +172,8 @@ class Answer(Response):
     set one by one they cost 20 µs."""
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """The WSGI response: Werkzeug's, but where the body is at hand, as it is but
-        for static files, nothing more has to be found out about it."""
+        """The WSGI response: Werkzeug's for static files and redirects. Any other body
+        is at hand, and nothing more has to be found out about it."""
         common = common_headers(environ, self.mimetype == JSON)
         given = {name for name, _ in self.headers}
         if "Cache-Control" not in given:
@@ -186,14 +186,14 @@ class Answer(Response):
         return ClosingIterator([] if head else self.iter_encoded(), self.close)
 
     def make_conditional(self, *asked: Any, **more: Any) -> Any:
-        """Werkzeug's; a date in a year that nobody can read is none."""
+        """Werkzeug's; a date whose year Python cannot represent is ignored."""
         with contextlib.suppress(OverflowError):
             return super().make_conditional(*asked, **more)
         return self
 
     def delete_cookie(self, *named: Any, **more: Any) -> None:
-        """Werkzeug's, with what the cookie was set with: Flask-Session leaves it out,
-        and without `Secure` browsers keep what is called __Host-."""
+        """Werkzeug's, with the attributes that the cookie was set with: Flask-Session
+        leaves them out, and browsers keep a __Host- cookie unless `Secure` is there."""
         super().delete_cookie(*named, **more | cookie_attributes())
 
 
@@ -813,8 +813,8 @@ def _renew_hash(account: Account, password: str) -> Account:
 def create_account(
     new: Registration, count: Callable[[], None] = lambda: None
 ) -> Account:
-    """Make the account that was asked for; `count` is called once it is sure to be
-    tried. Raises EmailTaken, and Busy, when nothing is counted."""
+    """Make the account that was asked for. Raises EmailTaken, and Busy; `count` is
+    called for every attempt but one that Busy ends."""
     taken = store().is_email_taken(new.email)  # not at the price of a hash
     password = "" if taken else application().passwords.hash(new.password)
     count()
@@ -825,7 +825,8 @@ def create_account(
 
 
 def may_register(find_sender: Callable[[], Sender | None]) -> bool:
-    """Whether who is asking may; who sent them is looked up only where that decides."""
+    """Whether whoever is asking may make an account; who sent them is looked up only
+    where that decides."""
     mode = settings().registration
     return mode == "open" or (mode == "invite" and find_sender() is not None)
 

@@ -15,9 +15,10 @@ class Limit:
 
 
 REGISTRATIONS = Limit("register", 10, 3600)
-FAILURES_OF_BOTH = Limit("login", 5, 900)
+FAILURES_OF_BOTH = Limit("login", 5, 900)  # of a network with an email
 FAILURES_OF_NETWORK = Limit("login-network", 30, 900)
 FAILURES_OF_EMAIL = Limit("login-email", 100, 900)
 WRITES = Limit("writes", 60, 60)
-LINKS = Limit("links", 2000, 3600)  # as many as one may have take more than Redis has
+LINKS = Limit("links", 2000, 3600)  # all that one may have would fill Redis
+# What an attempt counts against: each limit, and whom it is counted for.
 Attempts = list[tuple[Limit, str]]

@@ -70,7 +70,7 @@ def progress(store: Store, label: str) -> Iterator[Iterator[list[str]]]:
 
 
 def walk(checks: Checks) -> list[Finding]:
-    """What two looks find, seconds apart: else it was under way."""
+    """What two looks, seconds apart, both find; what only one finds was under way."""
     link, found = checks.store.link, []
     with progress(checks.store, "checking") as all_chunks:
         for chunk in all_chunks:

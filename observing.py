@@ -84,9 +84,9 @@ def write_log(level: str, message: str, more: Mapping[str, Any]) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line; an exception by its kind and place, not by its text. Of
-    what others log only who it was is told: their words hold paths, which are secrets,
-    and addresses."""
+    """One JSON object per line; an exception by its place, not by its text. Of what
+    other loggers write only their name is told: their words may hold addresses, and
+    paths, which are secrets."""
 
     def __init__(self, request_id: Callable[[], str]) -> None:
         super().__init__()

@@ -18,11 +18,11 @@ SCRYPT = "scrypt:32768:8:3"
 
 
 class Busy(Exception):
-    """Too many are at it; waiting would starve everybody else."""
+    """Too many are at work already; waiting would hold a thread that others need."""
 
 
 class Places:
-    """So many at a time; who finds none is told so at once."""
+    """A number of places; whoever finds none free is told so at once."""
 
     def __init__(self, size: int) -> None:
         self._free = threading.BoundedSemaphore(size)

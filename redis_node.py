@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, RedisClusterException
 from redis_url import CONNECT, CONNECTION, EXCHANGE
 from scripts import Command, by_text
 
-RESTED = 0.005  # seconds after which a connection may have been closed meanwhile
+RESTED = 0.005  # seconds of rest after which a server may have closed a connection
 COOLDOWN = 0.5  # seconds in which nobody asks a server that let somebody wait in vain
 LATE = 0.3  # seconds by which Redis may end a WAIT late: it looks ten times a second
 

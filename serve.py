@@ -81,7 +81,8 @@ class Task(WSGITask):
         return environ
 
     def build_response_header(self) -> bytes:
-        """Close the connection when stopping, and to who asks on before the answer.
+        """Close the connection when stopping, and when the client has asked again
+        before it was answered.
 
         So one connection queues one answer. A thread that waits until the answers to a
         pipeline are read would be held for as long as the client likes.

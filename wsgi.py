@@ -32,14 +32,14 @@ class Route(MapAdapter):
 
 
 class AnyPath(PathConverter):
-    """Werkzeug's `path`, which ends before a line break, with those as well."""
+    """Werkzeug's `path` converter, but one that takes line breaks as well."""
 
     regex = r"[^/](?s:.*?)"
 
 
 def accepted_request_id(given: str) -> str:
-    """The proxy's name for a request, else a new one to find it by in the log; it is
-    no secret, so it costs no system call."""
+    """The proxy's name for a request, else a new one to find it by in the log. It is
+    no secret, so that `random`, which costs no system call, is good enough."""
     return given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
 
 
@@ -53,7 +53,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def is_utf8_form(body: bytes, mimetype: str) -> bool:
-    """Whether a form is UTF-8, which Werkzeug writes in place of all that is none."""
+    """Whether a form is UTF-8; Werkzeug replaces, without a word, whatever is not."""
     quoted = mimetype == "application/x-www-form-urlencoded"
     return is_utf8(unquote_to_bytes(body) if quoted else body)
 
