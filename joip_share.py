@@ -116,7 +116,7 @@ from observing import (
     write_log,
 )
 from passwords import Busy, Passwords, Places, is_outdated, nobodys_hash
-from problems import HTTP_ERROR_HEADERS, LIMIT_MESSAGES, Problem, code_of
+from problems import HTTP_ERROR_HEADERS, QUOTA_MESSAGES, Problem, code_of
 from records import (
     EVENTS,
     Account,
@@ -228,7 +228,7 @@ class JoipShare(Flask):
         self.settings = settings
         self.metrics = Metrics()
         keys, uncounted = Keys(settings.key_prefix), self.metrics.uncounted.inc
-        self.store = Store(link, keys, settings.limits, uncounted)
+        self.store = Store(link, keys, settings.quotas, uncounted)
         self.passwords = Passwords()
         self.media_places, self.page_places = Places(2), Places(2)
         self.warned_of_proxies = False
@@ -338,8 +338,8 @@ def _http_problem(error: HTTPException) -> Problem:
 def _refusal_problem(refusal: Refusal) -> Problem:
     if isinstance(refusal, BadIntervals):
         return field_problem("intervalMin", BAD_INTERVALS)
-    if refusal.code in LIMIT_MESSAGES:
-        message = LIMIT_MESSAGES[refusal.code].format(settings().limits)
+    if refusal.code in QUOTA_MESSAGES:
+        message = QUOTA_MESSAGES[refusal.code].format(settings().quotas)
         return Problem("LIMIT_REACHED", message)
     return Problem(refusal.code)
 

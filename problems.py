@@ -101,7 +101,7 @@ HTTP_ERRORS = {
     501: "NOT_IMPLEMENTED",
 }
 HTTP_ERROR_HEADERS = ("Allow", "Content-Range")
-LIMIT_MESSAGES = {
+QUOTA_MESSAGES = {
     "TOO_MANY_SESSIONS": "An account may have {0.sessions} sessions",
     "TOO_MANY_BYTES": "The sessions of an account may take {0.megabytes} MB",
     "TOO_MANY_LINKS": "A session may have {0.links} links",

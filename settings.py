@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from inputs import FieldError, web_url
 from redis_url import ConfigError, RedisUrl
-from store import Limits
+from store import Quotas
 from wording import explain_invalid
 
 REFERRAL_COOKIE = "joip_ref"
@@ -121,9 +121,9 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         return self.public_url.startswith("https:")
 
     @property
-    def limits(self) -> Limits:
+    def quotas(self) -> Quotas:
         """What one account may have."""
-        return Limits(
+        return Quotas(
             self.max_sessions,
             self.max_megabytes,
             self.max_links,

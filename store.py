@@ -122,8 +122,8 @@ LEFT_OVER = ("codes", "players")  # what a deletion takes away last
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one account may have."""
+class Quotas:
+    """What one account may have; how often it may try stands in limits.py."""
 
     sessions: int = 10_000
     megabytes: int = 200
@@ -196,13 +196,13 @@ class Store:
         self,
         link: Link,
         keys: Keys | None = None,
-        limits: Limits | None = None,
+        quotas: Quotas | None = None,
         uncounted: Callable[[], None] = lambda: None,
     ) -> None:
         """`uncounted` is called for each preview and play that Redis does not count."""
         self.link = link
         self.keys = keys or Keys()
-        self.limits = limits or Limits()
+        self.quotas = quotas or Quotas()
         self.uncounted = uncounted
         self._place = functools.lru_cache(PLACES_KNOWN)(self._find_place)
         # What was chosen for an audience, so that its pointer is looked at as it is
@@ -466,7 +466,7 @@ class Store:
     def keep_login(self, login_id: str, user_id: str, value: bytes, hash_: str) -> None:
         """Write a new login of an account, whose password had this hash when it was
         checked ("" where none was). Raises UserNotFound, WrongPassword."""
-        keys, most = self.keys.user_keys(user_id, "logins"), self.limits.logins
+        keys, most = self.keys.user_keys(user_id, "logins"), self.quotas.logins
         announce = SIGN_IN(keys, login_id, int(time.time()), hash_, LOGIN_SECONDS, most)
         if old := self.execute(*announce):
             self._end_logins(user_id, old)
@@ -520,7 +520,7 @@ class Store:
         digest = hashlib.sha256(secret.encode()).hexdigest()
         token = StoredToken(secrets.token_hex(8), name, timestamp(), digest)
         keys = self.keys.user_keys(user_id, "tokens")
-        self.execute(*ADD_TOKEN(keys, token.id, to_json(token), self.limits.tokens))
+        self.execute(*ADD_TOKEN(keys, token.id, to_json(token), self.quotas.tokens))
         pointer = self.keys.token(digest)
         commands = [("SET", pointer, user_id), self._look_again(user_id)]
         if not _stands(self.execute_many(commands, durable=True)[1]):
@@ -597,7 +597,7 @@ class Store:
 
     def _reserve(self, session_id: int, user_id: str, size: int, new: bool) -> int:
         keys = self.keys.user_keys(user_id, "sessions", "sizes")
-        most, room = self.limits.sessions, self.limits.megabytes * 1_000_000
+        most, room = self.quotas.sessions, self.quotas.megabytes * 1_000_000
         return int(self.execute(*RESERVE(keys, session_id, size, int(new), most, room)))
 
     def _release(self, session_id: int, user_id: str, size: int) -> None:
@@ -805,7 +805,7 @@ class Store:
         for _ in range(3):  # again where the link was revoked meanwhile
             new_code = str(uuid.uuid4())
             known = noted.get("code", new_code)
-            keys, most = self._session_keys(session_id), self.limits.links
+            keys, most = self._session_keys(session_id), self.quotas.links
             share = SHARE(keys, user_id, audience, new_code, timestamp(), email, most)
             look = ("GET", self.keys.share(known))
             (chosen, listed), pointer = self.execute_many([share, look], durable=True)

@@ -28,7 +28,7 @@ from refusals import (
     UserNotFound,
     WrongPassword,
 )
-from store import Limits, Store
+from store import Quotas, Store
 
 PERSON = Visit(reason="", visitor=b"somebody", host="news.example")
 UNCOUNTED = Visit()
@@ -41,9 +41,9 @@ def keys_of(store):
     return {key.decode() for key in store.link.client.scan_iter()}
 
 
-def another(store, **limits):
+def another(store, **quotas):
     """A second process on the same Redis, as far as the store can tell."""
-    return Store(store.link, store.keys, Limits(**limits) if limits else store.limits)
+    return Store(store.link, store.keys, Quotas(**quotas) if quotas else store.quotas)
 
 
 def register(store, name="owner"):

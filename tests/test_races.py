@@ -26,7 +26,7 @@ from refusals import (
     WrongPassword,
 )
 from servers import Client
-from store import Limits, Store
+from store import Quotas, Store
 from store_contract import incompressible
 
 THREADS = 32
@@ -48,9 +48,9 @@ def stores(real_redis, redis_server, monkeypatch):
         client.connection_pool.disconnect()
 
 
-def limited(stores, **limits):
-    """The same processes with other limits."""
-    return [Store(store.link, limits=Limits(**limits)) for store in stores]
+def limited(stores, **quotas):
+    """The same processes with other quotas."""
+    return [Store(store.link, quotas=Quotas(**quotas)) for store in stores]
 
 
 @pytest.fixture
