@@ -1,6 +1,7 @@
 // Questions that are asked before something that cannot be undone.
 
-const close = (dialog) => (dialog.close ? dialog.close() : dialog.removeAttribute("open"));
+/** Close a dialog, however it was opened. */
+export const close = (dialog) => (dialog.close ? dialog.close() : dialog.removeAttribute("open"));
 
 /** Show a dialog; iOS before 15.4 knows none and shows a box that lies over the page. */
 export function open(dialog) {

@@ -81,10 +81,10 @@ function row(name, mine, theirs) {
 
 /**
  * Show both versions.
- * @param {(dialog: HTMLDialogElement) => void} open
+ * @param {{open: Function, close: Function}} dialogs
  * @returns {Promise<"mine"|"theirs"|"">} "" to go back
  */
-export function choose(open, mine, theirs, when) {
+export function choose(dialogs, mine, theirs, when) {
   const dialog = document.getElementById("conflict");
   dialog.querySelector("time").textContent = when;
   const rows = difference(mine, theirs).map((name) => row(name, mine, theirs));
@@ -92,13 +92,12 @@ export function choose(open, mine, theirs, when) {
   return new Promise((resolve) => {
     const end = (choice) => () => {
       resolve(choice);
-      dialog.close?.();
-      dialog.removeAttribute("open");
+      dialogs.close(dialog);
     };
     dialog.querySelector("[data-mine]").onclick = end("mine");
     dialog.querySelector("[data-theirs]").onclick = end("theirs");
     dialog.querySelector("[data-keep]").onclick = end("");
     dialog.onclose = end("");
-    open(dialog);
+    dialogs.open(dialog);
   });
 }

@@ -148,7 +148,7 @@ async function settle(current) {
   const theirs = conflict.writable(current);
   const own = [read(), sent].some((one) => one && !conflict.difference(one, theirs).length);
   const when = dates.moment(current.session.updatedAt);
-  const choice = own || await conflict.choose(dialogs.open, read(), theirs, when);
+  const choice = own || await conflict.choose(dialogs, read(), theirs, when);
   if (!choice) return false;
   const wanted = conflict.merge(saved, read(), theirs);
   ({ updatedAt } = current.session);
