@@ -14,7 +14,7 @@ from answers import ANSWERS
 from inputs import BODIES
 
 SCHEMAS = "#/components/schemas/{name}"
-PAGE = {"type": "object", "required": ["openapi", "info", "servers", "paths"]}
+DOCUMENT = {"type": "object", "required": ["openapi", "info", "servers", "paths"]}
 
 
 def document(public_url: str, cookie_name: str = "connect.sid") -> dict[str, Any]:
@@ -31,7 +31,7 @@ def _document(cookie_name: str) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(types, ref_template=SCHEMAS)
     written["components"]["schemas"] = {
         name: _in_ecma(schema) for name, schema in schemas.items()
-    } | {"OpenApiDocument": PAGE}
+    } | {"OpenApiDocument": DOCUMENT}
     written["components"]["securitySchemes"]["login"]["name"] = cookie_name
     return dict(written)
 
