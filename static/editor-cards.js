@@ -40,7 +40,7 @@ export class Cards {
     this.renumber();
   }
 
-  /** Add items that were just given: each is looked at, also as what it does not say. */
+  /** Add items that were just given: a picture that fails is tried as a video, see `fail`. */
   add(items) {
     this.list.append(...items.map((item) => this.card(item, true)));
     this.renumber();

@@ -10,7 +10,7 @@ const form = document.getElementById("editor");
 const state = document.getElementById("state");
 const given = JSON.parse(form.dataset.session);
 const path = given && `/api/sessions/${given.id}`;
-const CREATED = "#created"; // where a slideshow's page is come to from its making
+const CREATED = "#created"; // in the address of a slideshow that was just made
 
 // ------------------------------------------------------------- what is on the screen
 

@@ -5,6 +5,7 @@ const part = (name) => import(document.querySelector(`[data-part=${name}]`).href
 let api, dates; // the modules, once they have come
 
 const bars = (chart) => [...chart.querySelectorAll("rect")];
+const output = (chart) => chart.parentElement.querySelector("output");
 
 /** Tell one bar's figure below its chart. */
 function point(chart, index) {
@@ -15,8 +16,6 @@ function point(chart, index) {
   const span = to ? `${dates.inWords(from)} – ${dates.inWords(to)}` : dates.inWords(from);
   output(chart).textContent = `${span}: ${Number(value).toLocaleString()}`;
 }
-
-const output = (chart) => chart.parentElement.querySelector("output");
 
 function unpoint(chart) {
   for (const bar of bars(chart)) bar.classList.remove("pointed");

@@ -148,7 +148,7 @@ export function offerMore({ part, player, show, title }) {
 
   function passOn() {
     if (!sheet) return copy();
-    return navigator.share({ title, url: part("link").value }).catch(() => {}); // thought better
+    return navigator.share({ title, url: part("link").value }).catch(() => {}); // or not, after all
   }
 
   part("again").onclick = () => show.again();

@@ -45,7 +45,7 @@ function arrange() {
   filter();
 }
 
-/** Where the slideshows are told that are not here yet: on a later page, all of them. */
+/** The page to fetch next; first of all page one, where this is a later one. */
 const older = document.getElementById("older");
 let rest = new URLSearchParams(location.search).has("cursor") ? `${base}/` : older?.href;
 let fetching = false;
