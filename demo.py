@@ -11,7 +11,7 @@ from werkzeug.security import generate_password_hash
 import passwords
 from clock import today
 from inputs import MediaInput, NewSession
-from records import flat
+from records import EVENTS, flat
 from redis_url import ConfigError
 from store import Store
 
@@ -51,7 +51,7 @@ def count_a_month(store: Store, session_id: int, code: str) -> None:
     """Numbers as a link that goes round would have brought them, the same each time."""
     dice = random.Random(7)  # noqa: S311 - nothing is secret about it
     daily: dict[str, int] = {}
-    totals = dict.fromkeys(("opens", "views", "visitors", "plays", "signups"), 0)
+    totals = dict.fromkeys(EVENTS, 0)
     for ago in range(30):
         opens = dice.randint(2, 12) + (30 if ago in (11, 12) else 0)
         views = round(opens * dice.uniform(0.7, 0.95))
