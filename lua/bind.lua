@@ -1,6 +1,6 @@
 #!lua
--- A link by email comes to belong to the first account with this email, for good. For
--- nobody as much is read and written, which tells nobody whether there is an account.
+-- A link by email comes to belong to the first account with this email, for good. Where
+-- there is none, as much is read and written, so that the time it takes tells nothing.
 -- KEYS: the session's keys.  ARGV: code, account ('' for none yet).
 -- Reply: 1 where it is bound, now or before; 0 where it is not, or not listed (yet).
 -- Race closed: two accounts that follow each other with one email; a link that is bound

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- A click is taken back: the link that was followed is not there. Whose it was is noted,
--- for the HyperLogLog knows them now, and they may click once there is a link; of a hundred
--- at most, since anybody may make up visitors.
+-- A click is taken back: the link that was followed is not there. Its visitor is noted, so
+-- that a later click of theirs counts although the HyperLogLog knows them by now. A hundred
+-- are noted at most, since anybody may make up visitors.
 -- KEYS: referrals.  ARGV: source, the day of the click, visitor (in hexadecimal).
 -- Reply: 1 where it was taken back.
 -- Race closed: clicks below none, and a deleted account's counters that come back.

@@ -22,7 +22,7 @@ if tonumber(low) > tonumber(high) then return redis.error_reply('BAD_INTERVALS')
 if updated >= now then return {-1, updated} end
 local bytes = redis.call('STRLEN', media)
 redis.call('HSET', session, 'updatedAt', now, unpack(ARGV, 7))
--- What is given back as it was read, or is the first picture anyway, is no choice.
+-- A cover that is given back as it was read, or is the first picture anyway, is no choice.
 local unchosen = has_media == '1' and first_picture or thumbnail or ''
 if given.thumbnail and given.thumbnail ~= unchosen then
   redis.call('HDEL', session, 'autoCover')

@@ -1,6 +1,6 @@
 -- How many more people a HyperLogLog knows than were counted, now that `person` was seen,
--- and how many it knows. Where no count of its day is kept, as clocks that differ about
--- midnight have it, everybody whom it knew before was counted.
+-- and how many it knows. Where no count of its day is kept (clocks differ, at midnight),
+-- everybody whom it knew before is taken as counted.
 local function newcomers(log, person, counted)
   counted = tonumber(counted or redis.call('PFCOUNT', log))
   if redis.call('PFADD', log, person) == 1 and redis.call('TTL', log) < 0 then
