@@ -43,11 +43,11 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     ] = "connect.sid"
     ratelimit_enabled: bool = True
     trusted_proxies: Few = 0
-    max_sessions: Many = 10_000
-    max_megabytes: Many = 200
-    max_links: Many = 1_000
-    max_tokens: Many = 20
-    max_logins: Many = 50
+    max_sessions: Many = Quotas.sessions
+    max_megabytes: Many = Quotas.megabytes
+    max_links: Many = Quotas.links
+    max_tokens: Many = Quotas.tokens
+    max_logins: Many = Quotas.logins
 
     def __post_init__(self) -> None:
         url = self.public_url or f"http://127.0.0.1:{self.port}"
