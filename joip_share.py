@@ -8,7 +8,8 @@ store. Read it from top to bottom:
     Errors        how exceptions become answers
     Requests      bodies, forms and queries, checked
     Identity      who is asking: login, token or the proxy's header
-    Limits        how often somebody may try; passwords
+    Limits        how often somebody may try
+    Accounts      signing in and up: passwords, and who may register
     Visits        who is a person, a machine, the owner
     Referrals     who sent a visitor, and what that is credited with
     JSON API      /api
@@ -755,6 +756,9 @@ def note(message: str, **more: str) -> None:
     """A log line about who is asking, by the HMAC of their network."""
     line = {"requestId": wsgi_environ()["joip_share.id"], **more}
     write_log("warning", message, line | {"network": told_apart(network())[:16]})
+
+
+# ----------------------------------------------------------------------------- Accounts
 
 
 def check_account_password(account: Account, password: str | UnsetType) -> None:
