@@ -211,7 +211,9 @@ function listen() {
     cards.broken[0].querySelector("[name=mediaUrl]").focus());
   addEventListener("keydown", press);
   addEventListener("beforeunload", (event) => {
-    if (!leaving && isDirty()) event.preventDefault();
+    if (leaving || !isDirty()) return;
+    event.preventDefault();
+    event.returnValue = true; // what Chromium before 119 goes by
   });
   document.addEventListener("leave", askToLeave);
   document.addEventListener("left", () => leave());
