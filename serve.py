@@ -261,6 +261,8 @@ def read_files(app: JoipShare) -> None:
 
 def main() -> None:
     """Serve Joip Share as the environment says."""
+    # resolv.conf(5): a resolver that is silent is asked for ten seconds, else.
+    os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
     app = joip_share.create_app()
     host = os.environ.get("HOST") or "127.0.0.1"  # empty: not given, as any setting
     listener = handed_over_socket() or new_socket(host, app.settings.port)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +23,17 @@ import joip_share
 from conftest import Visitor, World
 from faults import broken_disk, busy, configured, hung, replica_of_nobody
 from routes import FREE, READ, ROUTES, WRITE, Caller, Route
-from servers import Client, RedisServer, Service, contents, wait_for
+from servers import (
+    ROOT,
+    Client,
+    Process,
+    RedisServer,
+    Service,
+    contents,
+    free_port,
+    need,
+    wait_for,
+)
 
 FLEETING = (b"probe", b"login:", b"limits", b"attempts", b"visitors:key:", b"filler")
 
@@ -335,3 +348,30 @@ def test_a_service_started_without_redis_heals_when_it_comes(bed, tmp_path):
         bed.server = bed.server.again()
         wait_for(lambda: visitor.get("/readyz").status_code == 200)
         assert visitor.post("/api/login", json=given).status_code == 401
+
+
+WITH_RESOLVER = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+
+
+def test_a_silent_resolver_is_asked_once_for_each_try(tmp_path):
+    """By default it is asked twice, and five seconds long each time."""
+    if subprocess.run([need("unshare"), "-m", "true"]).returncode:
+        pytest.skip("a resolver of one's own takes root")
+    config, asked, port = tmp_path / "resolv.conf", [], free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {"REDIS_URL": "redis://redis.example", "PUBLIC_URL": url}
+    with socket.socket(type=socket.SOCK_DGRAM) as resolver:
+        resolver.bind(("127.53.0.1", 53))
+        resolver.settimeout(0)
+        config.write_text("nameserver 127.53.0.1\n")
+        command = ["unshare", "-m", "sh", "-c", WITH_RESOLVER, str(config)]
+        command += [sys.executable, "serve.py"]
+        env = os.environ | settings | {"PORT": str(port)}
+        with Process(command, tmp_path / "log", cwd=ROOT, env=env) as service:
+            service.wait_until(lambda: Client(url).get("/healthz").ok, "the service")
+            while len({*asked}) < 3:  # a query for IPv4 and one for IPv6, and another
+                assert Client(url).get("/readyz").status_code == 503
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        asked.append(resolver.recv(512))
+    assert len({*asked}) == len(asked)
