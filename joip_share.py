@@ -116,7 +116,7 @@ from observing import (
     start_logging,
     write_log,
 )
-from passwords import Busy, Passwords, Places, is_outdated, nobodys_hash
+from passwords import Busy, Passwords, Places, is_outdated
 from problems import HTTP_ERROR_HEADERS, QUOTA_MESSAGES, Problem, code_of
 from records import (
     EVENTS,
@@ -2113,7 +2113,6 @@ def create_app(
     for blueprint in (api, pages, operations):
         app.register_blueprint(blueprint)
     app.wsgi_app = wsgi_stack(app)  # type: ignore[method-assign]
-    nobodys_hash()  # now, or the first unknown email would take twice as long
     if production and click.get_current_context(silent=True) is None:
         log.info("Joip Share %s", __version__)
         start_checks(app)

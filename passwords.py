@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -55,7 +53,7 @@ class Passwords:
         that Werkzeug cannot check matches nothing. Raises Busy as above."""
         with self.line.taken(), self._work:
             if not stored:
-                check_password_hash(nobodys_hash(), normalized(password))
+                check_password_hash(f"{SCRYPT}$nobody$", normalized(password))
                 return False
             spellings = {normalized(password)}
             if is_outdated(stored):
@@ -86,10 +84,3 @@ def _matches(stored: str, password: str) -> bool:
 def is_outdated(stored: str) -> bool:
     """Whether a hash was made with other parameters than today's."""
     return not stored.startswith(f"{SCRYPT}$")
-
-
-@functools.cache
-def nobodys_hash() -> str:
-    """A hash that no password has: an unknown email costs what a wrong password
-    costs."""
-    return generate_password_hash(os.urandom(16).hex(), SCRYPT)
