@@ -12,6 +12,8 @@ import pytest
 import redis as redis_py
 
 import joip_share
+import redis_link
+import redis_node
 from servers import EASY, PERSON, Client, RedisServer, Service
 
 pytest.register_assert_rewrite("store_contract")
@@ -35,6 +37,14 @@ def in_time(monkeypatch):
     """Redis has as much time as in production."""
     for name, value in TIMES.items():
         monkeypatch.setattr(name, value)
+
+
+@pytest.fixture
+def patient(in_time, monkeypatch):
+    """Replicas may take a minute; and Redis ten seconds to tell that they have not, of
+    what whoever waits has left."""
+    monkeypatch.setattr(redis_link, "EXCHANGE", 60.0)
+    monkeypatch.setattr(redis_node, "LATE", 10.0)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import pytest
 import redis as redis_py
 from redis.crc import key_slot
 
-import redis_link
 from askers import COUNT, ECHO, Askers, answers, kind
 from faults import hung
 from inputs import NewSession
@@ -168,9 +167,10 @@ def test_while_all_servers_hang_it_says_so_and_heals(cluster, link):
     wait_for(lambda: answers(new, *keys))
 
 
+@pytest.mark.usefixtures("patient")
 def test_without_a_replica_nothing_is_durable(cluster):
     link = link_to(cluster, wait=1)
-    with link.deadline(0.5):
+    with link.deadline(10.3):
         assert kind(link.execute_many, [("SET", "a", 1)], True) == "NotReplicated"
     assert link.execute_many([("GET", "a")]) == [b"1"]
 
@@ -326,8 +326,8 @@ def replicated(tmp_path_factory):
         yield made
 
 
-def test_what_is_durable_is_on_the_replica_of_its_server(replicated, monkeypatch):
-    monkeypatch.setattr(redis_link, "EXCHANGE", 60)  # a replica may take its time
+@pytest.mark.usefixtures("patient")
+def test_what_is_durable_is_on_the_replica_of_its_server(replicated):
     link, keys = link_to(replicated, wait=1), keys_of(replicated)
     assert link.execute_many([COUNT([key]) for key in keys], durable=True) == [1] * 3
     for replica, key in zip(replicated.replicas, keys, strict=True):
@@ -335,13 +335,14 @@ def test_what_is_durable_is_on_the_replica_of_its_server(replicated, monkeypatch
             reader.execute_command("READONLY")
             assert reader.get(key) == b"1"
     with hung(replicated.replicas[0]):
-        with link.deadline(1):
+        with link.deadline(10.3):
             count = [COUNT([keys[0]])]
             assert kind(link.execute_many, count, True) == "NotReplicated"
         assert link.execute("GET", keys[0]) == b"2"
         assert link.execute_many([COUNT([keys[1]])], durable=True) == [2]
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_link_that_is_taken_back_is_so_on_the_replica_of_its_session(replicated):
     """Of its code's own server the replica answers."""
     store = Store(link_to(replicated, wait=1))
@@ -353,7 +354,7 @@ def test_a_link_that_is_taken_back_is_so_on_the_replica_of_its_session(replicate
         names = store.keys.session(session_id), store.keys.share(code)
         slots = [key_slot(name.encode()) for name in names]
         at, pointer = [sum(slot >= end for end in (5461, 10923)) for slot in slots]
-    with hung(replicated.replicas[at]):
+    with hung(replicated.replicas[at]), store.link.deadline(10.3):
         assert kind(store.revoke, session_id, owner.id, code) == "NotReplicated"
 
 
