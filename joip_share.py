@@ -1167,7 +1167,7 @@ def session_page(user_id: str) -> tuple[list[Summary], str]:
 def create_session(user_id: str) -> Response:
     """Make a session, also from what GET /api/sessions/:id gave."""
     enforce([(WRITES, user_id)])
-    with room_for(len(whole_body()) > LARGE_BODY, application().media_places):
+    with room_for_media():
         new = read_new_session()
         check_addresses(new)
         session = store().create_session(user_id, new)
@@ -1179,6 +1179,11 @@ def room_for(large: bool, places: Places) -> contextlib.AbstractContextManager[N
     """Around work on a body that has come, or on a page: what is large takes one of few
     places, for it takes CPU that others wait for. 503 BUSY where all are taken."""
     return places.taken() if large else contextlib.nullcontext()
+
+
+def room_for_media() -> contextlib.AbstractContextManager[None]:
+    """The room for a body that has come."""
+    return room_for(len(whole_body()) > LARGE_BODY, application().media_places)
 
 
 def read_new_session() -> NewSession:
@@ -1260,7 +1265,7 @@ def media_page(media: msgspec.Raw, wanted: slice) -> Response:
 def update_session(user_id: str, session_id: int) -> Response:
     """Change a session of mine, unless it was changed after what I have seen."""
     enforce([(WRITES, user_id)])
-    with room_for(len(whole_body()) > LARGE_BODY, application().media_places):
+    with room_for_media():
         patch = read_body(SessionPatch)
         check_addresses(patch)
         store().check_owner(session_id, user_id)

@@ -41,10 +41,11 @@ def in_time(monkeypatch):
 
 @pytest.fixture
 def patient(in_time, monkeypatch):
-    """Replicas may take a minute; and Redis ten seconds to tell that they have not, of
-    what whoever waits has left."""
+    """Replicas may take a minute, and Redis ten seconds more than it was given to tell
+    that they have nothing. The seconds of a deadline that gives it three tenths."""
     monkeypatch.setattr(redis_link, "EXCHANGE", 60.0)
     monkeypatch.setattr(redis_node, "LATE", 10.0)
+    return 10.3
 
 
 @pytest.fixture(scope="session")

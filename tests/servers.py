@@ -16,7 +16,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,31 +67,25 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60, what: str = "") 
         time.sleep(0.02)
 
 
-def contents(client: Any, match: str = "*") -> dict[bytes, Any]:
-    """All that a Redis or a Cluster holds: key → its value, in a form to compare."""
-    keys = [*client.scan_iter(match)]
-    with client.pipeline(transaction=False) as pipe:
-        read = {
-            b"string": pipe.get,
-            b"hash": pipe.hgetall,
-            b"list": lambda key: pipe.lrange(key, 0, -1),
-            b"set": pipe.smembers,
-            b"zset": lambda key: pipe.zrange(key, 0, -1, withscores=True),
-        }
-        for key in keys:
-            pipe.type(key)
-        for key, kind in zip(keys, pipe.execute(), strict=True):
-            read[kind](key)
-        return dict(zip(keys, pipe.execute(), strict=True))
-
-
 READ: dict[bytes, tuple[Any, ...]] = {
     b"string": ("GET",),
     b"hash": ("HGETALL",),
     b"list": ("LRANGE", 0, -1),
-    b"zset": ("ZRANGE", 0, -1),
+    b"zset": ("ZRANGE", 0, -1, "WITHSCORES"),
     b"set": ("SMEMBERS",),
 }
+
+
+def contents(client: Any, match: str = "*") -> dict[bytes, Any]:
+    """All that a Redis or a Cluster holds: key → its value, in a form to compare."""
+    keys = [*client.scan_iter(match)]
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.type(key)
+        for key, kind in zip(keys, pipe.execute(), strict=True):
+            read, *more = READ[kind]
+            pipe.execute_command(read, key, *more)
+        return dict(zip(keys, pipe.execute(), strict=True))
 
 
 def mentions(execute: Callable[..., Any], *words: str) -> list[Any]:
@@ -307,7 +301,7 @@ EASILY = "\n".join(
 
 class Service(Process):
     """Joip Share as the Procfile runs it, on 127.0.0.1, or on a socket handed over as
-    systemd does it."""
+    systemd does it; `within` is the command that starts it, if one does."""
 
     def __init__(
         self,
@@ -317,6 +311,7 @@ class Service(Process):
         wait: bool = True,
         listener: socket.socket | None = None,
         easily: bool = False,
+        within: Sequence[str] = (),
         **env: str,
     ) -> None:
         self.port = listener.getsockname()[1] if listener else port or free_port()
@@ -330,7 +325,7 @@ class Service(Process):
         what = ["-c", EASILY] if easily else command[1:]
         fds = (listener.fileno(),) if listener else ()
         super().__init__(
-            [*(hand_over(fds[0]) if fds else ()), sys.executable, *what],
+            [*within, *(hand_over(fds[0]) if fds else ()), sys.executable, *what],
             folder / f"service-{self.port}.log",
             cwd=ROOT, env=environ | env, pass_fds=fds,
         )  # fmt: skip

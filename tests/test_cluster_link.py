@@ -167,10 +167,9 @@ def test_while_all_servers_hang_it_says_so_and_heals(cluster, link):
     wait_for(lambda: answers(new, *keys))
 
 
-@pytest.mark.usefixtures("patient")
-def test_without_a_replica_nothing_is_durable(cluster):
+def test_without_a_replica_nothing_is_durable(cluster, patient):
     link = link_to(cluster, wait=1)
-    with link.deadline(10.3):
+    with link.deadline(patient):
         assert kind(link.execute_many, [("SET", "a", 1)], True) == "NotReplicated"
     assert link.execute_many([("GET", "a")]) == [b"1"]
 
@@ -326,8 +325,7 @@ def replicated(tmp_path_factory):
         yield made
 
 
-@pytest.mark.usefixtures("patient")
-def test_what_is_durable_is_on_the_replica_of_its_server(replicated):
+def test_what_is_durable_is_on_the_replica_of_its_server(replicated, patient):
     link, keys = link_to(replicated, wait=1), keys_of(replicated)
     assert link.execute_many([COUNT([key]) for key in keys], durable=True) == [1] * 3
     for replica, key in zip(replicated.replicas, keys, strict=True):
@@ -335,15 +333,16 @@ def test_what_is_durable_is_on_the_replica_of_its_server(replicated):
             reader.execute_command("READONLY")
             assert reader.get(key) == b"1"
     with hung(replicated.replicas[0]):
-        with link.deadline(10.3):
+        with link.deadline(patient):
             count = [COUNT([keys[0]])]
             assert kind(link.execute_many, count, True) == "NotReplicated"
         assert link.execute("GET", keys[0]) == b"2"
         assert link.execute_many([COUNT([keys[1]])], durable=True) == [2]
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_link_that_is_taken_back_is_so_on_the_replica_of_its_session(replicated):
+def test_a_link_that_is_taken_back_is_so_on_the_replica_of_its_session(
+    replicated, patient
+):
     """Of its code's own server the replica answers."""
     store = Store(link_to(replicated, wait=1))
     owner = store.register("owner@example.com", "", "-")
@@ -354,7 +353,7 @@ def test_a_link_that_is_taken_back_is_so_on_the_replica_of_its_session(replicate
         names = store.keys.session(session_id), store.keys.share(code)
         slots = [key_slot(name.encode()) for name in names]
         at, pointer = [sum(slot >= end for end in (5461, 10923)) for slot in slots]
-    with hung(replicated.replicas[at]), store.link.deadline(10.3):
+    with hung(replicated.replicas[at]), store.link.deadline(patient):
         assert kind(store.revoke, session_id, owner.id, code) == "NotReplicated"
 
 

@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,17 +22,7 @@ import joip_share
 from conftest import Visitor, World
 from faults import broken_disk, busy, configured, hung, replica_of_nobody
 from routes import FREE, READ, ROUTES, WRITE, Caller, Route
-from servers import (
-    ROOT,
-    Client,
-    Process,
-    RedisServer,
-    Service,
-    contents,
-    free_port,
-    need,
-    wait_for,
-)
+from servers import Client, RedisServer, Service, contents, need, wait_for
 
 FLEETING = (b"probe", b"login:", b"limits", b"attempts", b"visitors:key:", b"filler")
 
@@ -357,20 +346,15 @@ def test_a_silent_resolver_is_asked_once_for_each_try(tmp_path):
     """By default it is asked twice, and five seconds long each time."""
     if subprocess.run([need("unshare"), "-m", "true"]).returncode:
         pytest.skip("a resolver of one's own takes root")
-    config, asked, port = tmp_path / "resolv.conf", [], free_port()
-    url = f"http://127.0.0.1:{port}"
-    settings = {"REDIS_URL": "redis://redis.example", "PUBLIC_URL": url}
+    config, asked = tmp_path / "resolv.conf", []
+    within = "unshare", "-m", "sh", "-c", WITH_RESOLVER, str(config)
     with socket.socket(type=socket.SOCK_DGRAM) as resolver:
         resolver.bind(("127.53.0.1", 53))
         resolver.settimeout(0)
         config.write_text("nameserver 127.53.0.1\n")
-        command = ["unshare", "-m", "sh", "-c", WITH_RESOLVER, str(config)]
-        command += [sys.executable, "serve.py"]
-        env = os.environ | settings | {"PORT": str(port)}
-        with Process(command, tmp_path / "log", cwd=ROOT, env=env) as service:
-            service.wait_until(lambda: Client(url).get("/healthz").ok, "the service")
+        with Service(tmp_path, "redis://redis.example", within=within) as service:
             while len({*asked}) < 3:  # a query for IPv4 and one for IPv6, and another
-                assert Client(url).get("/readyz").status_code == 503
+                assert Client(service.url).get("/readyz").status_code == 503
                 with contextlib.suppress(BlockingIOError):
                     while True:
                         asked.append(resolver.recv(512))

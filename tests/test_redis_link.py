@@ -520,10 +520,9 @@ def test_once_it_answers_nobody_is_refused_any_more(tmp_path):
 # ---------------------------------------------------------------------- Durability
 
 
-@pytest.mark.usefixtures("patient")
-def test_what_is_durable_is_on_a_replica_or_raises(tmp_path):
+def test_what_is_durable_is_on_a_replica_or_raises(tmp_path, patient):
     def refused(link: Link, *commands: Command) -> str:
-        with link.deadline(10.3):
+        with link.deadline(patient):
             return kind(link.execute_many, commands, True)
 
     with (

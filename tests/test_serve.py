@@ -239,9 +239,7 @@ def test_who_has_no_body_to_send_or_one_too_large_is_not_told_to_go_on_with_it(
     """RFC 9110, 10.1.1; waitress did, and waited for the rest for half a minute."""
     expecting = "Host: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
     asked = f"{request_line} HTTP/1.1\r\n{expecting}{length}\r\n".encode()
-    with socket.create_connection(("127.0.0.1", service.port), 10) as raw:
-        raw.sendall(asked)
-        assert raw.makefile("rb").readline().startswith(f"HTTP/1.1 {status} ".encode())
+    assert say(service, asked).startswith(f"HTTP/1.1 {status} ".encode())
 
 
 def test_who_waits_to_be_told_to_go_on_is_told_so(service):
