@@ -8,18 +8,32 @@ import pkgutil
 import re
 
 import fakeredis
+import jinja2
 import pytest
 import redis as redis_py
 
 import joip_share
 import redis_link
 import redis_node
-from servers import EASY, PERSON, Client, RedisServer, Service
+from servers import EASY, LONG_TIMES, PERSON, Client, RedisServer, Service
 
 pytest.register_assert_rewrite("store_contract")
 
 
-TIMES = {name: pkgutil.resolve_name(name) for name in EASY if "SCRYPT" not in name}
+TIMES = {name: pkgutil.resolve_name(name) for name in LONG_TIMES}
+
+
+class CompiledOnce(jinja2.BytecodeCache):
+    """Templates are compiled once, for the many applications of a process."""
+
+    def __init__(self):
+        self.compiled = {}
+
+    def load_bytecode(self, bucket):
+        bucket.code = self.compiled.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket):
+        self.compiled[bucket.key, bucket.checksum] = bucket.code
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +41,8 @@ def easy():
     """Applications within the tests go easy on a busy machine; what tests start as a
     process is as in production, but for the service that many share."""
     with pytest.MonkeyPatch.context() as patch:
+        options = {"bytecode_cache": CompiledOnce()}
+        patch.setattr(joip_share.JoipShare, "jinja_options", options)
         for name, value in EASY.items():
             patch.setattr(name, value)
         yield
@@ -252,7 +268,7 @@ def service_of_its_own(folder, **options):
 def live(tmp_path_factory):
     """A service that many tests share."""
     folder = tmp_path_factory.mktemp("live")
-    with service_of_its_own(folder, easily=True) as service:
+    with service_of_its_own(folder, changes=EASY) as service:
         yield service
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 import time
 from collections import Counter
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from servers import PERSON
+from servers import PERSON, ROOT
 
 ARGS = [
     "--no-sandbox", "--disable-background-networking", "--disable-component-update",
@@ -148,6 +149,13 @@ class Person:
             return []
         found = Axe().run(self.page, options=RULES[look]).response["violations"]
         return [f"{v['id']} at {node['target']}" for v in found for node in v["nodes"]]
+
+    def photograph(self, name, **options):
+        """Keep a picture in screenshots/, which git ignores, for who sets SCREENSHOTS:
+        no test looks at one, and drawing them takes some twenty seconds."""
+        if os.environ.get("SCREENSHOTS"):
+            path = ROOT / "screenshots" / f"{name}.jpg"
+            self.page.screenshot(path=path, **options)
 
     def colours(self, box):
         """The colours of the pixels in a box of the screen, and how often each is."""

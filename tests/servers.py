@@ -16,8 +16,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import pytest
@@ -286,22 +287,26 @@ class Sentinels(Group):
 
 # What is easy for a busy machine, where a test asks for something else: hashes that are
 # safe take a core for a third of a second each, and Redis has one second to answer.
-EASY = {
-    "passwords.SCRYPT": "scrypt:1024:8:1",
+CHEAP_HASHES: dict[str, object] = {"passwords.SCRYPT": "scrypt:128:8:1"}
+LONG_TIMES: dict[str, object] = {
     "joip_share.REQUEST_SECONDS": 60.0,
     "redis_link.EXCHANGE": 60.0,
     "redis_node.CONNECT": 60.0,
 }
-EASILY = "\n".join(
-    ["import joip_share, passwords, redis_link, redis_node, serve"]
-    + [f"{name} = {value!r}" for name, value in EASY.items()]
-    + ["serve.main()"]
-)
+EASY = CHEAP_HASHES | LONG_TIMES
+
+
+def serve_with(changes: Mapping[str, object]) -> list[str]:
+    """The arguments that make Python serve.py, with other values of these names."""
+    imports = "import joip_share, passwords, redis_link, redis_node, serve"
+    lines = [f"{name} = {value!r}" for name, value in changes.items()]
+    return ["-c", "\n".join([imports, *lines, "serve.main()"])]
 
 
 class Service(Process):
     """Joip Share as the Procfile runs it, on 127.0.0.1, or on a socket handed over as
-    systemd does it; `within` is the command that starts it, if one does."""
+    systemd does it; `within` is the command that starts it, if one does, and `changes`
+    are other values of the product's names, such as EASY."""
 
     def __init__(
         self,
@@ -310,7 +315,7 @@ class Service(Process):
         port: int = 0,
         wait: bool = True,
         listener: socket.socket | None = None,
-        easily: bool = False,
+        changes: Mapping[str, object] = MappingProxyType({}),
         within: Sequence[str] = (),
         **env: str,
     ) -> None:
@@ -322,7 +327,7 @@ class Service(Process):
             "PATH": f"{BIN}:{os.environ['PATH']}", "REDIS_URL": redis_url,
             "PUBLIC_URL": self.url, "PORT": str(self.port), "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
-        what = ["-c", EASILY] if easily else command[1:]
+        what = serve_with(changes) if changes else command[1:]
         fds = (listener.fileno(),) if listener else ()
         super().__init__(
             [*within, *(hand_over(fds[0]) if fds else ()), sys.executable, *what],

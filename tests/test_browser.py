@@ -1,8 +1,5 @@
 """The pages in chromium: one whole journey under a path, the preview, and every page in
-every light, size and setting.
-
-Pictures of every page go to screenshots/, which git ignores.
-"""
+every light, size and setting."""
 
 from __future__ import annotations
 
@@ -15,11 +12,9 @@ from playwright.sync_api import expect
 import joip_share
 from pages import owner_of, picture, pictures, slideshow
 from people import LOOKS, NARROW, WIDE
-from servers import ROOT, Client, Service, free_port, wait_for
+from servers import Client, Service, free_port, wait_for
 
 pytest_plugins = ["browsing"]
-
-SHOTS = ROOT / "screenshots"
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +360,6 @@ EXPECTED = ["403 (", "404 (", "429 (", "500 (", "503 (", "example.org"]
 
 
 def test_every_page_is_accessible_and_fits(live, person, gallery, refusals):
-    SHOTS.mkdir(exist_ok=True)
     people = {who: person(live, reduced_motion="reduce")
               for who in ("stranger", "newcomer", "owner")}  # fmt: skip
     people["owner"].borrow(gallery)
@@ -410,7 +404,7 @@ def take_pictures(someone, name, look):
     """On a telephone, and in the light also on a wide screen."""
     for screen, size in SCREENS[look].items():
         someone.set_viewport_size(size)
-        someone.screenshot(path=SHOTS / f"{name}-{look}-{screen}.jpg", full_page=True)
+        someone.photograph(f"{name}-{look}-{screen}", full_page=True)
 
 
 def widths_that_do_not_fit(someone):
@@ -459,5 +453,5 @@ def test_what_opens_is_accessible_and_fits(live, person, gallery, what):
     act(someone)
     assert someone.faults() == []
     assert too_wide(someone, NARROW["width"]) == []
-    someone.screenshot(path=SHOTS / f"opened-{what.replace(' ', '-')}.jpg")
+    someone.photograph(f"opened-{what.replace(' ', '-')}")
     someone.page.on("dialog", lambda box: box.accept())

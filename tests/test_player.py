@@ -1,7 +1,4 @@
-"""The player in Debian's chromium, with media from a slow, stalling or broken host.
-
-Pictures of its states go to screenshots/, which git ignores.
-"""
+"""The player in Debian's chromium, with media from a slow, stalling or broken host."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ from pages import PASSWORD
 from people import FORBIDDEN, LOOKS, NARROW, OLD, UNCOPIED, WIDE, contrast
 from servers import ROOT, Client, wait_for
 
-SHOTS = ROOT / "screenshots"
 SMALL = {"width": 320, "height": 568}
 
 pytest_plugins = ["browsing"]
@@ -1015,7 +1011,7 @@ def test_reduced_motion_is_respected(viewer, host):
     assert still.evaluate(moving) in ([], ["time"])
 
 
-# ------------------------------------------------------------- axe, sizes, screenshots
+# ------------------------------------------------------------------------ axe and sizes
 
 
 def states(viewer):
@@ -1042,7 +1038,6 @@ def states(viewer):
 
 
 def test_every_state_is_accessible_and_fits_a_phone(viewer, host):
-    SHOTS.mkdir(exist_ok=True)
     media = [*pictures(host, "teal", "white"), film(host, caption="Waves")]
     seer = viewer(media, reduced_motion="reduce")
     seer.expected += ["ERR_FAILED"]
@@ -1055,5 +1050,5 @@ def test_every_state_is_accessible_and_fits_a_phone(viewer, host):
             faults += [f"{state} {look} {size}: {fault}" for fault in found]
             width = seer.evaluate("document.documentElement.scrollWidth")
             faults += [f"{state} is {width} px wide"] * (width > size["width"])
-            seer.screenshot(path=SHOTS / f"player-{state}-{look}-{size['width']}.jpg")
+            seer.photograph(f"player-{state}-{look}-{size['width']}")
     assert faults == []
