@@ -54,7 +54,8 @@ lock: .venv/dev
 
 # The programs that the tests start; without root, tests that lack one say so and skip.
 programs:
-	@which $(PROGRAMS) >/dev/null || test "$$(id -u)" != 0 || { $(call apt,$(PACKAGES)); }
+	@which $(PROGRAMS) >/dev/null || test "$$(id -u)" != 0 || $(call apt,$(PACKAGES))
 
-apt = { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-	--no-upgrade --no-install-recommends $(1); }
+# One after another, also of two makes: apt-get does not wait for its lists.
+apt = DEBIAN_FRONTEND=noninteractive flock Makefile sh -ec 'apt-get update -q; \
+	apt-get install -q -y --no-upgrade --no-install-recommends $(1)'
