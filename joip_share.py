@@ -403,6 +403,9 @@ def checked(decode: Callable[[], T]) -> T:
     except msgspec.ValidationError as error:
         raise field_problem(*explain_invalid(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if request.content_encoding:  # RFC 9110, 15.5.16
+            told = "The body must be sent as it is, not compressed"
+            raise Problem("UNSUPPORTED_MEDIA_TYPE", told) from None
         raise Problem("INVALID_REQUEST", "The body is not valid JSON") from None
 
 

@@ -1,5 +1,6 @@
 """Bad input of any kind gets the contract's 4xx, and changes nothing."""
 
+import gzip
 import json
 
 import fakeredis
@@ -295,6 +296,19 @@ def test_another_content_type_is_a_415(app, someone, kind):
         answer = someone.open(path, method=method, data=b"{}", content_type=kind)
         assert answer.status_code == 415, (method, path, answer.text)
         assert answer.json["code"] == "UNSUPPORTED_MEDIA_TYPE"
+    assert contents(app) == before
+
+
+def test_a_compressed_body_is_a_415_that_says_so(app, someone):
+    before = contents(app)
+    given = {
+        "headers": {"Content-Encoding": "gzip"},
+        "content_type": "application/json",
+    }
+    body = gzip.compress(b'{"title": "A walk"}')
+    answer = someone.post("/api/sessions", data=body, **given)
+    assert (answer.status_code, answer.json["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert "compressed" in answer.json["message"]
     assert contents(app) == before
 
 
