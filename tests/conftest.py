@@ -20,14 +20,12 @@ from servers import EASY, LONG_TIMES, PERSON, Client, RedisServer, Service
 pytest.register_assert_rewrite("store_contract")
 
 LONG = "test_sentinel.py", "test_stopping.py"
+TIMES = {name: pkgutil.resolve_name(name) for name in LONG_TIMES}
 
 
 def pytest_collection_modifyitems(items):
     """Files of a few long tests come first: no worker ends long after the others."""
     items.sort(key=lambda item: item.path.name not in LONG)
-
-
-TIMES = {name: pkgutil.resolve_name(name) for name in LONG_TIMES}
 
 
 class CompiledOnce(jinja2.BytecodeCache):

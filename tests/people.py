@@ -152,7 +152,7 @@ class Person:
 
     def photograph(self, name, **options):
         """Keep a picture in screenshots/, which git ignores, for who sets SCREENSHOTS:
-        no test looks at one, and drawing them takes some twenty seconds."""
+        no test looks at one."""
         if os.environ.get("SCREENSHOTS"):
             path = ROOT / "screenshots" / f"{name}.jpg"
             self.page.screenshot(path=path, **options)

@@ -18,7 +18,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import pytest
@@ -315,7 +314,7 @@ class Service(Process):
         port: int = 0,
         wait: bool = True,
         listener: socket.socket | None = None,
-        changes: Mapping[str, object] = MappingProxyType({}),
+        changes: Mapping[str, object] | None = None,
         within: Sequence[str] = (),
         **env: str,
     ) -> None:

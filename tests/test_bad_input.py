@@ -301,12 +301,9 @@ def test_another_content_type_is_a_415(app, someone, kind):
 
 def test_a_compressed_body_is_a_415_that_says_so(app, someone):
     before = contents(app)
-    given = {
-        "headers": {"Content-Encoding": "gzip"},
-        "content_type": "application/json",
-    }
     body = gzip.compress(b'{"title": "A walk"}')
-    answer = someone.post("/api/sessions", data=body, **given)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = someone.post("/api/sessions", data=body, headers=headers)
     assert (answer.status_code, answer.json["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert "compressed" in answer.json["message"]
     assert contents(app) == before
